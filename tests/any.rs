@@ -33,6 +33,16 @@ enum Work {
     Note(Note),
 }
 
+/// A large packet is refused, also if a small one has just got all the room of a lap.
+#[test]
+fn a_packet_that_is_too_large_is_refused_behind_a_small_one() {
+    let ring = Ring::builder().capacity(1 << 16).exclusive().heap().unwrap();
+    let mut out = ring.any_publisher().unwrap();
+    out.send(&1_u8).unwrap();
+    let refused = out.send(&[0_u8; 40_000]).unwrap_err();
+    assert!(matches!(refused, SendError::TooLarge { needed: 40_000, .. }), "{refused}");
+}
+
 fn small() -> RingBuilder {
     Ring::builder().capacity(4096)
 }

@@ -29,6 +29,22 @@ fn ring() -> Ring {
 }
 
 #[test]
+fn a_large_packet_is_sent_from_the_heap() {
+    let frame = vec![3; LEN].into_boxed_slice();
+    let frame: Box<Frame> = frame.try_into().unwrap();
+    for builder in [Ring::builder().exclusive(), Ring::builder().shared()] {
+        let ring = builder.capacity(16 << 20).heap().unwrap();
+        let mut out = ring.publisher::<Frame>().unwrap();
+        let mut all = ring.subscriber::<Frame>().unwrap();
+        // The second one crosses the end of the lap, so it is claimed first.
+        for _ in 0..3 {
+            out.send(&*frame).unwrap();
+            assert_eq!(all.recv().unwrap()[LEN - 1], 3);
+        }
+    }
+}
+
+#[test]
 fn a_large_packet_is_unpacked_onto_the_heap() {
     let ring = ring();
     let mut out = ring.publisher::<Frame>().unwrap();

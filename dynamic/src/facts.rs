@@ -100,8 +100,8 @@ pub(super) fn describe(types: &[TypeLayout], layout: &mut TypeLayout) {
             Style::Newtype => all(fields, |part| part.is_nullable),
             Style::Unnamed | Style::Named => false,
         },
-        // The content of a box that is being read is not known yet: it is a recursive mention,
-        // which is a struct with other fields, or an enum.
+        // The content of a box that is being read is not known yet: it counts as nullable, in
+        // both directions.
         LayoutKind::Box { of: part } => of(part).is_nullable,
         _ => false,
     };

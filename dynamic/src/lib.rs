@@ -1,4 +1,4 @@
-//! Packets of [packetring](https://docs.rs/packetring) without their Rust types: read, printed and
+//! Packets of packetring without their Rust types: read, printed and
 //! written by the schema that a ring carries. packetring has this crate as its module `dynamic`,
 //! with the feature `dynamic`.
 //!

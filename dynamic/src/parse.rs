@@ -96,6 +96,8 @@ impl Parser {
         layout.kind = self.kind(object, &head, nesting)?;
         self.enclosing.pop();
         describe(&self.types, &mut layout);
+        // A mention of the type within itself was noted there.
+        layout.is_recursive = self.types[index as usize].is_recursive;
         self.types[index as usize] = layout;
         Ok(index)
     }

@@ -53,8 +53,10 @@ mod writer;
 mod tests;
 
 use crate::ring::buffer::WriteBuf;
+use rkyv::util::Align;
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
@@ -98,16 +100,24 @@ pub(crate) fn write<T: Packet>(
 /// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value.
 ///
 /// For a cold path that is not inlined: the caller's value need not lie in memory for it, and stays
-/// in registers on the other paths.
+/// in registers on the other paths. A large value has no place there, nor a copy on the stack.
 #[inline(always)]
 pub(crate) fn on_copy<T: Packet, R>(value: &T, work: impl FnOnce(&T) -> R) -> R {
-    if !T::IS_COPIED {
+    // Of one size for all types: in a debug build the stack has room for it even if it is unused.
+    type Room = Align<MaybeUninit<[u8; 256]>>;
+
+    if !T::IS_COPIED || size_of::<T>() > size_of::<Room>() || align_of::<T>() > align_of::<Room>() {
         return work(value);
     }
-    // SAFETY: `value` is valid for reads. The bytes of a copied type are those of its archive, so
-    // the copy is as valid as the value. It is only read, and not dropped.
-    let copy = ManuallyDrop::new(unsafe { std::ptr::read(value) });
-    work(&copy)
+    let mut room: Room = Align(MaybeUninit::uninit());
+    let copy = NonNull::from_mut(&mut room).cast::<T>();
+    // SAFETY: `room` is large enough and aligned for a `T`, and nothing else accesses it. The bytes
+    // of a copied type are those of its archive, so the copy is as valid as the value. It is only
+    // read, and not dropped.
+    work(unsafe {
+        copy.copy_from_nonoverlapping(NonNull::from_ref(value), 1);
+        copy.as_ref()
+    })
 }
 
 /// Checks that the bytes are a packet of type `T`, and returns the packet in place.

@@ -1,7 +1,7 @@
 //! Arithmetic on positions. It reads no memory.
 
 use crate::segment::layout::{FARTHEST, HEADER, SLOT};
-use crate::segment::settings::Settings;
+use crate::segment::settings::{LEAST_CAPACITY, Settings};
 
 /// Sizes that follow from a ring's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,14 @@ impl Geometry {
     /// Bytes of the largest packet.
     pub(crate) fn max_len(&self) -> usize {
         self.max_span as usize * SLOT - HEADER
+    }
+
+    /// Returns true if a packet of `span` slots is not too large. A short packet fits in the
+    /// smallest ring, so this does not look at the ring's size.
+    #[inline(always)]
+    pub(crate) fn allows(&self, span: u64) -> bool {
+        const SHORT: u64 = (LEAST_CAPACITY / SLOT) as u64 / 4;
+        span <= SHORT || span <= self.max_span
     }
 
     /// Slots to skip at `position`, so that the next `span` slots lie in one piece.

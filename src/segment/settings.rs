@@ -127,7 +127,7 @@ const DEFAULT_CAPACITY: usize = 2 << 20;
 /// packet from a queue is a locked instruction at least, so the size hardly matters to its speed.
 pub(crate) const SMALL_CAPACITY: usize = 1 << 20;
 /// Bytes of the smallest ring.
-const LEAST_CAPACITY: usize = 1 << 10;
+pub(crate) const LEAST_CAPACITY: usize = 1 << 10;
 /// Bytes of the largest ring.
 const MOST_CAPACITY: usize = 1 << 32;
 /// Most call cells of a call area: a request's tag has 13 bits for the cell.

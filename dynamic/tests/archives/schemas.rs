@@ -111,6 +111,42 @@ fn hostile_schemas_are_refused() {
     assert_eq!(problem(&fields("b", 1, 2)), SchemaProblem::Twice("b".into()));
 }
 
+/// A list whose members are this number of structs deep.
+fn nested_list(depth: usize) -> String {
+    #[packetring::packet]
+    struct List {
+        next: Option<Box<List>>,
+    }
+
+    let list: serde_json::Value = serde_json::from_str(&schema_of::<List>()).unwrap();
+    let mut part = list["fields"][0]["type"].clone();
+    for level in (0..depth).rev() {
+        let name = if level == 0 { list["name"].clone() } else { json!(format!("L{level}")) };
+        part = json!({
+            "kind": "struct", "name": name, "size": list["size"], "align": list["align"],
+            "fields": [{ "name": "next", "offset": 0, "type": part }],
+        });
+    }
+    part.to_string()
+}
+
+/// Types that contain themselves nest as deeply as an archive has pointers. So they nest less
+/// deeply between two pointers than other types do.
+#[test]
+fn a_recursive_type_nests_less_deeply_between_pointers() {
+    let schema = parse(&nested_list(10)).unwrap();
+    let list = |links: usize| {
+        (0..links)
+            .fold(json!(null), |inner, _| (0..10).fold(inner, |inner, _| json!({ "next": inner })))
+    };
+    let archive = schema.encode(&list(3)).unwrap();
+    let printed: serde_json::Value =
+        serde_json::from_str(&schema.read(&archive).unwrap().to_string()).unwrap();
+    assert_eq!(printed, list(3));
+    assert_eq!(problem(&nested_list(11)), SchemaProblem::TooDeep { limit: 12 });
+    assert_eq!(problem(&nested_list(29)), SchemaProblem::TooDeep { limit: 12 });
+}
+
 #[test]
 fn errors_name_the_place() {
     let text =

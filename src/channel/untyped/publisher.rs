@@ -57,6 +57,7 @@ impl Sender {
         timeout: Timeout,
     ) -> Result<u64, F> {
         if let Some(len) = T::FLAT_LEN
+            && len <= u32::MAX as usize
             && !self.is_closed()
         {
             let Self { writer, scratch, .. } = self;
@@ -79,8 +80,8 @@ impl Sender {
         )
     }
 
-    /// Publishes one packet through a claim of its own: any packet of a shared ring, and the last
-    /// one of a lap.
+    /// Publishes one packet through a claim: any packet of a shared ring or with pointers, and in
+    /// an exclusive ring one that reaches the limit or the end of the lap.
     // Out of line: serialization is large, and `send` is inlined into its callers.
     #[inline(never)]
     fn send_claimed<T: Packet, F: Form<SendError, WaitingFor>>(

@@ -138,7 +138,8 @@ impl Writer {
     /// ring, where that holds for most packets.
     #[inline(always)]
     pub(super) fn has_room_in_lap(&self, span: u64) -> bool {
-        self.is_exclusive() && self.at.position + span < self.end
+        // A smaller packet may have got more room than a packet of this length may take.
+        self.is_exclusive() && self.geometry.allows(span) && self.at.position + span < self.end
     }
 
     /// Returns true if the next `span` slots are this publisher's to write.
