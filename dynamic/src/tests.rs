@@ -46,8 +46,8 @@ fn read_all(value: Value<'_>) -> usize {
     parts + 1
 }
 
-/// Reads values behind the back of the check: their bytes are damaged. Reads stay within the bytes,
-/// and printing ends.
+/// Reads values whose bytes were damaged after the check. Reads stay within the bytes. Printing
+/// ends here: the damage is random, and does not make lists contain each other many times.
 fn change(text: &str, json: Json) {
     let schema = Schema::parse(text, 0).unwrap();
     let whole = schema.encode(&json).unwrap();
