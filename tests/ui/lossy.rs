@@ -119,3 +119,10 @@ fn main() {
     is_packet::<Tail<u8, usize>>();
     is_packet::<Tail<usize, u8>>();
 }
+
+/// Another type of this name: so the compiler names the option of the standard library by its whole
+/// path, whichever crates are linked.
+#[allow(dead_code)]
+mod same_name {
+    pub struct Option;
+}

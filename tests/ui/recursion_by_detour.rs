@@ -48,3 +48,10 @@ fn main() {
     send::<Generic<u8>>();
     send::<inside::Path<u8>>();
 }
+
+/// Another type of this name: so the compiler names the option of the standard library by its whole
+/// path, whichever crates are linked.
+#[allow(dead_code)]
+mod same_name {
+    pub struct Option;
+}
