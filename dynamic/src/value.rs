@@ -59,7 +59,7 @@ impl ValuePlace {
         (self.0 >> Self::DEPTH) as u8 <= MAX_DEPTH
     }
 
-    /// The same position behind one more pointer. It may have been followed.
+    /// The same position behind one more pointer, which may have been followed.
     pub(super) fn behind(self) -> Self {
         Self(self.part(self.at()).0 + (1 << Self::DEPTH))
     }

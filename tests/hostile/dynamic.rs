@@ -7,7 +7,8 @@
 //!
 //! Of a damaged schema nothing is expected but an end: it is refused, or what it reads is.
 
-use crate::case::{Choices, packet, types};
+use crate::case::types::{self, TYPES, of_type};
+use crate::case::{Choices, packet};
 use packetring::dynamic::{Schema, Value, ValueKind, layout_of};
 use packetring::rkyv::util::AlignedVec;
 use packetring::{Packet, Ring};
@@ -28,28 +29,16 @@ pub(crate) fn accepts(data: &[u8]) -> bool {
         static READERS: RefCell<Vec<Option<Box<dyn Reader>>>> = RefCell::default();
     }
     READERS.with_borrow_mut(|readers| {
-        readers.resize_with(packet::TYPES, || None);
+        readers.resize_with(TYPES, || None);
         let mut choices = Choices::new(data);
-        let which = choices.below(packet::TYPES);
+        let which = choices.below(TYPES);
         readers[which].get_or_insert_with(|| reader(which)).run(choices)
     })
 }
 
 /// The types of `packet`, in its order: its images are images here too.
 fn reader(which: usize) -> Box<dyn Reader> {
-    match which {
-        0 => Box::new(TypedReader::new(types::flat())),
-        1 => Box::new(TypedReader::new(types::texts())),
-        2 => Box::new(TypedReader::new(types::numbers())),
-        3 => Box::new(TypedReader::new(types::lists())),
-        4 => Box::new(TypedReader::new(types::nested())),
-        5 => Box::new(TypedReader::new(types::trees())),
-        6 => Box::new(TypedReader::new(types::chains())),
-        7 => Box::new(TypedReader::new(types::tuples())),
-        8 => Box::new(TypedReader::new(types::tails())),
-        9 => Box::new(TypedReader::new(types::wide_tails())),
-        _ => Box::new(TypedReader::new(types::maps())),
-    }
+    of_type!(which, TypedReader::new)
 }
 
 /// Both checks of a type.

@@ -7,7 +7,7 @@
 use super::Choices;
 use super::layout::{HEADER, SLOT, Word};
 use super::segment::Object;
-use super::types::{self, Any, Read};
+use super::types::{self, Any, Read, TYPES, of_type};
 use packetring::Subscriber;
 use packetring::any::{AnyPublisher, AnySubscriber};
 use packetring::packet::Unpack;
@@ -41,23 +41,8 @@ pub(crate) fn accepts(data: &[u8]) -> bool {
     })
 }
 
-/// Number of packet types.
-pub(crate) const TYPES: usize = 11;
-
 fn tester(which: usize) -> Box<dyn Tester> {
-    match which {
-        0 => Box::new(TypedTester::new(types::flat())),
-        1 => Box::new(TypedTester::new(types::texts())),
-        2 => Box::new(TypedTester::new(types::numbers())),
-        3 => Box::new(TypedTester::new(types::lists())),
-        4 => Box::new(TypedTester::new(types::nested())),
-        5 => Box::new(TypedTester::new(types::trees())),
-        6 => Box::new(TypedTester::new(types::chains())),
-        7 => Box::new(TypedTester::new(types::tuples())),
-        8 => Box::new(TypedTester::new(types::tails())),
-        9 => Box::new(TypedTester::new(types::wide_tails())),
-        _ => Box::new(TypedTester::new(types::maps())),
-    }
+    of_type!(which, TypedTester::new)
 }
 
 /// Real archives, each prefixed by the choices that select it as an image.

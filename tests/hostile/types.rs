@@ -87,6 +87,30 @@ pub(crate) enum Any {
     Tail(Tail<u64, u8>),
 }
 
+/// Number of packet types.
+pub(crate) const TYPES: usize = 11;
+
+/// Calls a generic function with the sample values of the type of a number, and boxes its result.
+macro_rules! of_type {
+    ($which:expr, $new:path) => {
+        match $which {
+            0 => Box::new($new(types::flat())),
+            1 => Box::new($new(types::texts())),
+            2 => Box::new($new(types::numbers())),
+            3 => Box::new($new(types::lists())),
+            4 => Box::new($new(types::nested())),
+            5 => Box::new($new(types::trees())),
+            6 => Box::new($new(types::chains())),
+            7 => Box::new($new(types::tuples())),
+            8 => Box::new($new(types::tails())),
+            9 => Box::new($new(types::wide_tails())),
+            _ => Box::new($new(types::maps())),
+        }
+    };
+}
+
+pub(crate) use of_type;
+
 pub(crate) fn flat() -> Vec<Flat> {
     let one = |flag| Flat {
         id: 7,

@@ -20,8 +20,6 @@ use crate::error::{Form, OpenError};
 #[cfg(feature = "dynamic")]
 use crate::packet::Unserializable;
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
-use crate::ring::gate::position;
-use crate::sync::Ordering;
 use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 #[cfg(feature = "dynamic")]
@@ -128,9 +126,9 @@ impl AnyPublisher {
 
     #[cfg(feature = "dynamic")]
     verb! {
-        /// Publishes a packet without its Rust type: one that was
-        /// [encoded](crate::dynamic::Schema::encode) and read by its schema, or that was received
-        /// from another ring. Waits for room. Returns the packet's position.
+        /// Publishes a packet without its Rust type: an archive that
+        /// [`Schema::encode`](crate::dynamic::Schema::encode) made and its schema read, or a packet
+        /// of another ring. Waits for room. Returns the packet's position.
         ///
         /// # Errors
         ///
@@ -379,24 +377,13 @@ impl AnyPublisher {
     /// Stores the id of the client that sends its requests by this publisher. Returns the index of
     /// the publisher's entry: a server reads the client's id there.
     pub(crate) fn sign(&self, caller: u64) -> u16 {
-        let writer = &self.sender.writer;
-        let details = &writer.own().details;
-        details.since.store(writer.tail(), Ordering::Relaxed);
-        // Release: pairs with the acquire in `GroupReceiver::request`, which then sees `since`.
-        details.caller.store(caller, Ordering::Release);
-        // Last: a server that sees the count of the last owner reset skips the requests of that
-        // owner, because it sees `since`.
-        details.given_up.store(0, Ordering::Release);
-        writer.entry() as u16
+        self.sender.sign(caller)
     }
 
     /// Returns true if no cursor is lower than the one of `subscriber`, so this subscriber gates
     /// the publisher.
     pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
-        let entries = self.sender.writer.memory().subscribers();
-        let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
-        let slowest = cursors.clone().min();
-        cursors.clone().nth(subscriber.0) == slowest
+        self.sender.waits_for(subscriber)
     }
 }
 

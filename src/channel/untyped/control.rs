@@ -1,7 +1,8 @@
 //! The methods of endpoints that do not depend on the packet type: counting and awaiting
 //! subscribers, backlog, waiting, protection.
 //!
-//! - A publisher: its subscribers, and waiting for them; leaving. Waiting for room is in `room`.
+//! - A publisher: its subscribers, and waiting for them; the client whose requests it publishes;
+//!   its leaving. Waiting for room is in `room`.
 //! - A subscriber: its backlog, its waiting and its mapping.
 
 use super::publisher::Sender;
@@ -74,6 +75,29 @@ impl Sender {
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
         let in_use = cursors.filter(|&cursor| cursor != NOWHERE);
         in_use.map(|cursor| tail.saturating_sub(position(cursor))).max().unwrap_or(0)
+    }
+}
+
+impl Sender {
+    /// Stores the id of the client that sends its requests by this publisher. Returns the index of
+    /// the publisher's entry.
+    pub(crate) fn sign(&self, caller: u64) -> u16 {
+        let details = &self.writer.own().details;
+        details.since.store(self.writer.tail(), Ordering::Relaxed);
+        // Release: pairs with the acquire in `GroupReceiver::request`, which then sees `since`.
+        details.caller.store(caller, Ordering::Release);
+        // Last: a server that sees the count of the last owner reset skips the requests of that
+        // owner, because it sees `since`.
+        details.given_up.store(0, Ordering::Release);
+        self.writer.entry() as u16
+    }
+
+    /// Returns true if no cursor is lower than the one of `subscriber`.
+    pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
+        let entries = self.writer.memory().subscribers();
+        let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
+        let slowest = cursors.clone().min();
+        cursors.clone().nth(subscriber.0) == slowest
     }
 }
 

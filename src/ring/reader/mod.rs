@@ -12,8 +12,8 @@
 //! Every receive first releases the packet in flight. So a forgotten guard holds slots until the
 //! next call of its subscriber, and no longer.
 
-mod batch;
 mod read_ahead;
+mod takes;
 
 use self::read_ahead::ReadAhead;
 #[cfg(not(loom))]

@@ -52,9 +52,7 @@ impl Reader {
     fn record_taken(&self) {
         self.record_end(self.range().end);
     }
-}
 
-impl Reader {
     /// After `first` was taken: also takes the packets behind it, as long as they are `wanted`, up
     /// to `most` in all.
     #[inline]
