@@ -60,6 +60,8 @@ failpoints! {
     JoinDurable,
     /// Gate: the tail was read. Next: scan the entries.
     GateScan,
+    /// Claim: the slots are free. Next: publish the limit.
+    LimitStore,
     /// Claim. Next: store the record's length.
     ClaimLen,
     /// Claim. Next: store the record's position.

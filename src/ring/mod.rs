@@ -44,6 +44,7 @@
 //! | join and leave | [`membership`] |
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
+//! | a passive reader | [`observer`] |
 //! | packet types in use | `types` |
 //! | cells for the outcomes of calls | `call` |
 
@@ -60,6 +61,7 @@ pub(crate) mod geometry;
 #[cfg(not(loom))]
 pub(crate) mod guard;
 pub(crate) mod membership;
+pub(crate) mod observer;
 pub(crate) mod overflow;
 pub(crate) mod reader;
 pub(crate) mod reap;

@@ -196,6 +196,9 @@ pub(crate) struct PublisherDetails {
     pub(crate) given_up: AtomicU64,
     /// Type indices that the owner uses, one bit each. Written under the control lock.
     pub(crate) types: AtomicU64,
+    /// Slots below this position may be written to. Stored by the owner before it writes there.
+    /// Never lowered, also not by the next owner.
+    pub(crate) limit: AtomicU64,
 }
 
 /// A claim in progress, or about to be tried: the slots `[position, position + len)`.

@@ -173,6 +173,34 @@ impl RingMemory {
         // SAFETY: `index` is within the slots by invariant 2, and `HEADER` within a slot.
         unsafe { self.slots.add(self.index(position)).cast::<u8>().add(super::layout::HEADER) }
     }
+
+    /// Copies of the 16-byte words that hold the first `len` payload bytes of the packet at a
+    /// position, also while another process writes them: each half of a word is one atomic load.
+    ///
+    /// # Panics
+    ///
+    /// If the packet does not lie in one piece of the ring.
+    #[cfg(not(loom))]
+    pub(crate) fn payload_words(
+        &self,
+        position: u64,
+        len: usize,
+    ) -> impl ExactSizeIterator<Item = u128> + use<'_> {
+        let room = (self.capacity() as usize - self.index(position)) * SLOT;
+        assert!(super::layout::HEADER + len <= room, "a packet beyond the end of the ring");
+        let start = self.payload(position).cast::<crate::sync::AtomicU64>();
+        // Header and room are multiples of 16, so the last word lies within the room, too.
+        (0..len.div_ceil(size_of::<u128>())).map(move |index| {
+            // SAFETY: within the slots, as checked above; valid by invariant 1, and `self` keeps
+            // the owner. Slots are aligned to 64.
+            let half = |half| unsafe { start.add(2 * index + half).as_ref() };
+            let [first, second] = [0, 1].map(|at| half(at).load(Ordering::Relaxed).to_ne_bytes());
+            let mut word = [0; size_of::<u128>()];
+            word[..8].copy_from_slice(&first);
+            word[8..].copy_from_slice(&second);
+            u128::from_ne_bytes(word)
+        })
+    }
 }
 
 /// An entry whose liveness lock was just taken, with the memory that it lies in: the right to make

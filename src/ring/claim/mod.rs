@@ -26,9 +26,12 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::PublisherEntry;
 use crate::segment::settings::{Claims, Overflow};
 use crate::segment::view::{LockedEntry, RingMemory};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 #[cfg(not(loom))]
 use std::ptr::NonNull;
+
+/// A publisher raises its limit this number of times in a lap.
+const STEPS: u64 = 4;
 
 /// There is no room below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,10 @@ pub(crate) struct Full {
 /// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`.
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
-/// 4. `limit` is at most one capacity above every position that must not be overwritten
-///    ([`gate`] has the reason why it stays valid).
+/// 4. `free` is at most one capacity above every position that must not be overwritten ([`gate`] has
+///    the reason why it stays valid), and `limit` is at most `free`.
+/// 5. The limit in the publisher's entry is at least `limit`, and was stored before any slot below
+///    `limit` was written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     memory: RingMemory,
@@ -63,6 +68,8 @@ pub(crate) struct Writer {
     end: u64,
     /// Positions below it may be claimed.
     limit: u64,
+    /// Positions below it were free at the last scan. The limit goes up to it in steps.
+    free: u64,
 }
 
 impl Writer {
@@ -79,6 +86,7 @@ impl Writer {
             memory,
             end: position,
             limit: 0,
+            free: 0,
         }
     }
 
@@ -235,6 +243,13 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+        let outcome = if needed > self.free { self.scan(tail, needed) } else { Ok(()) };
+        self.raise(tail, needed);
+        outcome
+    }
+
+    /// Scans the gate, and raises `free`.
+    fn scan(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
         let oldest = gate::make_history_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;
@@ -246,8 +261,29 @@ impl Writer {
         }
         // Never lowered: a position that was free once stays free. The first cursor of a newcomer
         // can be lower than the gate.
-        self.limit = self.limit.max(gate.lowest + capacity);
-        if needed > self.limit { Err(Full { gate }) } else { Ok(()) }
+        self.free = self.free.max(gate.lowest + capacity);
+        if needed > self.free { Err(Full { gate }) } else { Ok(()) }
+    }
+
+    /// Raises the limit, and publishes it for observers before a slot below it is written.
+    ///
+    /// By a quarter of the ring at a time, or as far as `needed`: an observer cannot read what lies
+    /// a capacity below the limit, and so it always has the newer part of the ring.
+    fn raise(&mut self, tail: u64, needed: u64) {
+        let limit = self.free.min(needed.max(tail + self.geometry.capacity / STEPS));
+        if limit <= self.limit {
+            return;
+        }
+        self.limit = limit;
+        failpoint(Failpoint::LimitStore);
+        let published = &self.own().details.limit;
+        // Never lowered: a dead predecessor may have written up to its own limit. Release: an
+        // observer that sees the limit sees a tail of at most one capacity below it, or a later
+        // one.
+        published.store(limit.max(published.load(Ordering::Relaxed)), Ordering::Release);
+        // Pairs with the fence in `PassiveReader::copy`: an observer that copied a word that is
+        // written from here on sees the limit.
+        fence(Ordering::Release);
     }
 
     /// Commits the next `slots` slots of the claim as a void packet.
@@ -274,10 +310,10 @@ impl Writer {
         // Up to `end` and not up to the limit: a claim without room may have raised the limit only.
         let (mut count, mut sum) = self.geometry.fit(spans, position, self.end);
         if count < spans.len() {
-            let needed = position + sum + spans[count];
-            if needed > self.limit {
+            let (_, most) = self.geometry.fit(spans, position, u64::MAX);
+            if position + most > self.limit {
                 // Readers may have moved on since the last scan. An error changes nothing.
-                let _ = self.refresh(position, needed);
+                let _ = self.refresh(position, position + most);
             }
             self.widen();
             (count, sum) = self.geometry.fit(spans, position, self.end);

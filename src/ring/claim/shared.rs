@@ -72,13 +72,17 @@ impl Writer {
 
     pub(super) fn claim_shared_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
-        let mut count = 0;
+        let (all, mut count) = (spans.iter().sum::<u64>(), 0);
+        let wanted = |writer: &Self, start: u64| {
+            let geometry = &writer.geometry;
+            all.min(geometry.piece_end(start) - start).min(geometry.capacity / 2)
+        };
         let extent = |writer: &Self, start: u64| {
             let (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
             count = fitting;
             sum
         };
-        let start = self.claim_shared_with(*first, |_, _| *first, extent)?;
+        let start = self.claim_shared_with(*first, wanted, extent)?;
         Ok((start, count))
     }
 

@@ -11,6 +11,7 @@ use crate::ring::cursor::{Adoption, Cursor, Next};
 use crate::ring::gate;
 use crate::ring::membership;
 use crate::ring::membership::RingState;
+use crate::ring::observer::{Copies, Look, ObserveFrom, PassiveReader};
 use crate::ring::overflow;
 use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
@@ -847,4 +848,81 @@ fn loom_cell_two_writers() {
         }
         assert!(read_cell(&mut reader).is_some());
     });
+}
+
+/// Two laps of publishers while an observer copies packets: each copy that counts is of one packet.
+/// The tag in the descriptor stands for the bytes of a packet, which may be overwritten during the
+/// copy.
+fn observe(claims: Claims, overflow: Overflow) {
+    check(2, move || {
+        let ring = ring(2, claims, overflow);
+        let mut writer = ring.writer(0);
+        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Tail);
+        let publisher = thread::spawn(move || {
+            for tag in 1..=4 {
+                let position = writer.claim(1).unwrap();
+                fill(&writer, position, 1, u64::from(tag));
+                writer.commit(Descriptor::data(len_of(1), 0).with_tag(tag));
+            }
+        });
+        let mut copies = Copies::default();
+        let mut look = || {
+            let look = observer.copy(&mut copies);
+            for copied in copies.list() {
+                assert_eq!(u64::from(copied.descriptor.tag()), copied.position + 1);
+            }
+            (look, observer.position())
+        };
+        (0..2).for_each(|_| assert_ne!(look().0, Look::Corrupt));
+        publisher.join().unwrap();
+        let end = loop {
+            match look() {
+                (Look::Nothing, end) => break end,
+                (look, _) => assert_ne!(look, Look::Corrupt),
+            }
+        };
+        assert_eq!(end, 4);
+    });
+}
+
+#[test]
+fn loom_observe_exclusive() {
+    observe(Claims::Exclusive, Overflow::Block);
+}
+
+#[test]
+fn loom_observe_shared() {
+    observe(Claims::Shared, Overflow::DropOldest);
+}
+
+/// The rule of an observer alone: a word of the next lap is seen only with the limit that allowed
+/// it.
+fn observe_model(is_fenced: bool) {
+    check(3, move || {
+        let words = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+        let other = Arc::clone(&words);
+        let publisher = thread::spawn(move || {
+            other.0.store(1, Ordering::Release);
+            if is_fenced {
+                fence(Ordering::Release);
+            }
+            other.1.store(1, Ordering::Relaxed);
+        });
+        let word = words.1.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let limit = words.0.load(Ordering::Acquire);
+        publisher.join().unwrap();
+        assert!(word == 0 || limit == 1, "an overwritten packet counts");
+    });
+}
+
+#[test]
+fn loom_observe_with_fence() {
+    observe_model(true);
+}
+
+#[test]
+#[should_panic(expected = "an overwritten packet counts")]
+fn loom_observe_without_fence_takes_an_overwritten_packet() {
+    observe_model(false);
 }

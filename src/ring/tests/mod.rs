@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(loom)]
 mod loom;
 #[cfg(not(loom))]
+mod observing;
+#[cfg(not(loom))]
 mod recovery;
 #[cfg(not(loom))]
 mod stamps;
