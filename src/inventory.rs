@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use crate::channel::settle;
+use crate::cluster::Cluster;
 use crate::error::{DisplayName, NameKind, OpenError};
 use crate::segment::inventory::{self as raw, FoundObject};
 use crate::segment::name::{Name, Namespace};
@@ -217,7 +218,17 @@ fn purge_those(is_meant: impl Fn(&ObjectInfo) -> bool) -> Result<Purged, OpenErr
     Ok(purged)
 }
 
+/// Lists the objects of this user in a cluster, in the order of their files' names.
+pub(crate) fn objects_of(cluster: &Cluster) -> Result<Vec<ObjectInfo>, OpenError> {
+    Ok(raw::find_all(cluster.objects()?).into_iter().map(ObjectInfo::of).collect())
+}
+
 impl ObjectInfo {
+    /// The name of its segment.
+    pub(crate) fn segment_name(&self) -> &Name {
+        &self.object
+    }
+
     fn of(found: FoundObject) -> Self {
         let shown = DisplayName(found.name.as_str());
         let ((prefix, plain), parts) = (shown.prefix_and_name(), shown.cluster_parts());

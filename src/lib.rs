@@ -174,6 +174,8 @@ pub mod dynamic {
 mod error;
 mod failpoint;
 #[cfg(not(loom))]
+pub mod inspect;
+#[cfg(not(loom))]
 pub mod inventory;
 #[cfg(not(loom))]
 pub mod packet;

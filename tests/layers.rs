@@ -32,7 +32,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("with", &[]),
     ("channel", &["error", "failpoint", "packet", "ring", "segment", "sync", "sys", "wait"]),
     ("cluster", &["channel", "error", "failpoint", "packet", "sync", "sys", "wait"]),
-    ("inventory", &["channel", "error", "segment"]),
+    ("inventory", &["channel", "cluster", "error", "segment"]),
+    (
+        "inspect",
+        &["channel", "cluster", "error", "inventory", "packet", "ring", "segment", "sync", "sys"],
+    ),
 ];
 
 /// The one folder of `cluster` that knows how a segment is laid out.

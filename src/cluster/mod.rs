@@ -47,6 +47,7 @@ mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};
 pub use builder::WorkerBuilder;
+pub(crate) use directory::describe_all;
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
     CallError, CallLimit, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError,
@@ -63,6 +64,7 @@ pub use events::{Context, Emitter, Events, HandlerId};
 #[cfg(feature = "handover")]
 pub use handover::Handover;
 pub use inbox::{Inbox, Message};
+pub(crate) use names::Cluster;
 pub use names::{Addressee, WorkerId};
 pub use queue::QueueBuilder;
 pub use service::{Call, Client, Deferred, Reply, Request, Service, ServiceBuilder};

@@ -102,14 +102,18 @@ fn scan_records(memory: &RingMemory, tail: u64, gate: &mut Gate) {
     for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Pairs with the release that clears it: the claim's stamps come before.
         let start = entry.record.position.load(Ordering::Acquire);
-        // A record more than a lap below the tail lost its race: otherwise its own claim would have
-        // gated the tail.
-        let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
         // If a claim and a cursor tie, the claim is reported as the blocker.
-        if is_live && start <= gate.lowest {
+        if is_live_record(memory, start, tail) && start <= gate.lowest {
             *gate = Gate { lowest: start, holder: Some(EntryId::Publisher(index)) };
         }
     }
+}
+
+/// Returns true if a claim record that starts there gates publishers.
+pub(super) fn is_live_record(memory: &RingMemory, start: u64, tail: u64) -> bool {
+    // A record more than a lap below the tail lost its race: otherwise its own claim would have
+    // gated the tail.
+    start != NOWHERE && start.saturating_add(memory.capacity()) >= tail
 }
 
 /// Returns `oldest`, moved up if `needed` (the end of a claim at `tail`) requires it. In a ring

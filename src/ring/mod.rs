@@ -46,6 +46,7 @@
 //! | the claim of a dead publisher | [`recover`] |
 //! | a passive reader | [`observer`] |
 //! | packet types in use | `types` |
+//! | the words as a process outside reads them | `snapshot` |
 //! | cells for the outcomes of calls | `call` |
 
 pub(crate) mod board_cell;
@@ -67,6 +68,8 @@ pub(crate) mod reader;
 pub(crate) mod reap;
 pub(crate) mod recover;
 pub(crate) mod slot;
+#[cfg(not(loom))]
+pub(crate) mod snapshot;
 #[cfg(not(loom))]
 pub(crate) mod types;
 

@@ -215,22 +215,33 @@ pub(crate) struct SlotSnapshot {
 impl WorkerSlot {
     /// Reads the slot at one instant. If the phase changes meanwhile, the read starts over.
     pub(crate) fn read(&self) -> SlotSnapshot {
-        let mut phase = SlotPhase::of(self);
         loop {
-            let entry = SlotSnapshot {
-                phase,
-                name: self.info.name(),
-                pid: self.info.pid.load(Ordering::Relaxed),
-                since: self.info.since.load(Ordering::Relaxed),
-            };
-            // Pairs with the fence in `SlotInfo::write`.
-            fence(Ordering::Acquire);
-            let now = SlotPhase::of(self);
-            if now == phase {
+            if let Some(entry) = self.read_once() {
                 return entry;
             }
-            phase = now;
         }
+    }
+
+    /// As [`read`](Self::read), with a limited number of tries. `None` if the phase changed during
+    /// each of them, which only a process does that does not follow the protocol.
+    #[cfg(not(loom))]
+    pub(crate) fn read_bounded(&self) -> Option<SlotSnapshot> {
+        const TRIES: usize = 64;
+        (0..TRIES).find_map(|_| self.read_once())
+    }
+
+    /// Reads the slot. `None` if the phase changed meanwhile.
+    fn read_once(&self) -> Option<SlotSnapshot> {
+        let phase = SlotPhase::of(self);
+        let entry = SlotSnapshot {
+            phase,
+            name: self.info.name(),
+            pid: self.info.pid.load(Ordering::Relaxed),
+            since: self.info.since.load(Ordering::Relaxed),
+        };
+        // Pairs with the fence in `SlotInfo::write`.
+        fence(Ordering::Acquire);
+        (SlotPhase::of(self) == phase).then_some(entry)
     }
 }
 

@@ -5,24 +5,20 @@
 //! - No lock is taken, and no object is changed.
 //! - One object that is broken, foreign or vanishing does not stop the list.
 //!
-//! Only a segment that is ready is mapped. No object is made shorter, so the mapping keeps its
-//! pages. Each word is checked as when a process attaches.
+//! [`passive`](super::passive) reads a segment and checks its words.
 
 #![cfg(not(loom))]
 
-use super::entry::{EntryId, Kept, OwnerState};
-use super::identity::{self, State, Version};
-use super::layout::EntryOwner;
-use super::map::SecondMap;
+use super::entry::Kept;
+use super::identity;
 use super::mapped::ATTACHED;
 use super::name::Name;
 use super::object;
-use super::parts::SegmentParts;
+use super::passive::{ObjectContent, PassiveSegment};
 use crate::error::OpenError;
 use crate::sys::fork::UnsharedFd;
 use crate::sys::{lock, machine, shm};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One object of this user.
@@ -59,11 +55,16 @@ struct Content {
 
 /// Lists the objects of this user, in the order of their names.
 pub(crate) fn list() -> Result<Vec<FoundObject>, OpenError> {
-    let mut names = Name::all()?;
+    Ok(find_all(Name::all()?))
+}
+
+/// Finds the objects of these names, in the order of their names. Objects that are gone or another
+/// user's are left out.
+pub(crate) fn find_all(mut names: Vec<Name>) -> Vec<FoundObject> {
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     // Before this process maps an object to read it.
     let users = machine::processes_of_shared_mappings();
-    Ok(names.into_iter().filter_map(|name| find(name, &users)).collect())
+    names.into_iter().filter_map(|name| find(name, &users)).collect()
 }
 
 /// The object of this name; `None` if it is gone, or another user's.
@@ -80,7 +81,7 @@ fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
         false => object::open(&name).and_then(|opened| {
             is_attached = lock::is_held_elsewhere(opened.as_fd(), ATTACHED);
             let now = object::measure(&name, &opened)?;
-            content = Content::read(&name, &opened, now.len)?;
+            content = Content::read(&name, opened, now.len)?;
             Ok(())
         }),
     };
@@ -128,62 +129,19 @@ impl Content {
         Self { kept: Kept::Nothing, ..Self::unknown() }
     }
 
-    fn read(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Self, OpenError> {
-        let system = |action, error| OpenError::system(action, shm::path(&name.object()), error);
-        let (start, read) = object::read_start(name, fd)?;
-        if read == 0 && !lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
-            return Err(object::foreign(name, "the length", identity::START, 0));
-        }
-        if identity::state_of(name, &start)? != State::Ready {
-            return Ok(Self::none());
-        }
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let map = SecondMap::open(fd.as_fd(), len).map_err(|error| system("map", error))?;
-        let Some(head) = map.head() else {
-            let least = size_of::<super::layout::Head>() as u64;
-            return Err(object::foreign(name, "the length", least, len as u64));
-        };
-        // Again, with acquire, as no lock orders the loads below.
-        if head.identity.state(name)? != State::Ready {
-            return Ok(Self::none());
-        }
-        if let Version::Other { found, may_keep } = head.identity.version(name)? {
-            let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };
-            return Ok(Self { layout: Some(found), kept, ..Self::unknown() });
-        }
-        let checked = head.identity.check(name, len as u64)?;
-        let parts = SegmentParts::new(Arc::new(map), checked.settings, checked.salt)
-            .ok_or_else(|| object::foreign(name, "the geometry", 0, len as u64))?;
-        Ok(Self {
-            layout: Some(identity::VERSION),
-            kept: parts.kept(),
-            has_cells: checked.settings.cells > 0,
-            owners: owners(&parts, fd),
+    fn read(name: &Name, fd: UnsharedFd, len: u64) -> Result<Self, OpenError> {
+        Ok(match PassiveSegment::map(name, fd, len)? {
+            ObjectContent::Nothing => Self::none(),
+            ObjectContent::OtherLayout { found, may_keep } => {
+                let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };
+                Self { layout: Some(found), kept, ..Self::unknown() }
+            }
+            ObjectContent::Segment(segment) => Self {
+                layout: Some(identity::VERSION),
+                kept: segment.parts().kept(),
+                has_cells: segment.settings().cells > 0,
+                owners: segment.owners(),
+            },
         })
     }
-}
-
-/// The process ids of the living owners of entries and worker slots, ascending.
-fn owners(parts: &SegmentParts, fd: &UnsharedFd) -> Vec<u32> {
-    let is_alive = |entry| lock::is_held_elsewhere(fd.as_fd(), parts.lock_of(entry));
-    let pid_of = |owner: &EntryOwner, entry| {
-        let is_owned = OwnerState::of(owner) != OwnerState::Free && is_alive(entry);
-        is_owned.then(|| owner.pid.load(crate::sync::Ordering::Relaxed))
-    };
-    let memory = parts.memory();
-    let publishers = memory.publishers().iter().enumerate();
-    let publishers = publishers
-        .filter_map(|(index, entry)| pid_of(&entry.details.owner, EntryId::Publisher(index)));
-    let subscribers = memory.subscribers().iter().enumerate();
-    let subscribers = subscribers
-        .filter_map(|(index, entry)| pid_of(&entry.details.owner, EntryId::Subscriber(index)));
-    let slots = parts.worker_slots();
-    let workers = slots.all().iter().enumerate();
-    let workers = workers
-        .filter(|(index, _)| is_alive(EntryId::WorkerSlot(*index)))
-        .map(|(_, slot)| slot.read().pid);
-    let mut pids: Vec<u32> = publishers.chain(subscribers).chain(workers).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    pids
 }

@@ -137,7 +137,7 @@ fn cause(error: ShmemError) -> io::Error {
     }
 }
 
-/// A second, writable mapping of a whole object. It takes neither a name nor a descriptor.
+/// A second mapping of a whole object. It takes neither a name nor a descriptor.
 pub(super) struct SecondMap {
     /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
@@ -155,12 +155,26 @@ struct Pages {
 }
 
 impl SecondMap {
-    /// Maps the object that `fd` is open on. An object shorter than `len` bytes is an error.
+    /// Maps the object that `fd` is open on, for reading and writing. An object shorter than `len`
+    /// bytes is an error.
     pub(super) fn open(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::of(fd, len, shm::map)
+    }
+
+    /// As [`open`](Self::open), for reading only: a store to the segment is a SIGSEGV.
+    pub(super) fn open_to_read(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::of(fd, len, shm::map_to_read)
+    }
+
+    fn of(
+        fd: BorrowedFd<'_>,
+        len: usize,
+        map: fn(BorrowedFd<'_>, usize) -> io::Result<NonNull<u8>>,
+    ) -> io::Result<Self> {
         if shm::measure(fd)?.len < len as u64 {
             return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
         }
-        let pages = Pages { base: shm::map(fd, len)?, len };
+        let pages = Pages { base: map(fd, len)?, len };
         // SAFETY: one whole mapping.
         unsafe { shm::keep_from_children(pages.base, len) }?;
         Ok(Self { _range: Range::announce(pages.base, len), pages })
@@ -182,7 +196,8 @@ unsafe impl Send for Pages {}
 // SAFETY: as for `Send`. A shared reference gives nothing but the address.
 unsafe impl Sync for Pages {}
 
-// SAFETY: as for `Map`; the mapping stays by invariant 1 of `Pages`.
+// SAFETY: as for `Map`; the mapping stays by invariant 1 of `Pages`. If it was mapped for reading,
+// a store is a SIGSEGV, as for the protected slots of an attachment, and changes nothing.
 unsafe impl Block for SecondMap {
     fn bytes(&self) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(self.pages.base, self.pages.len)

@@ -32,6 +32,7 @@ mod map;
 mod mapped;
 mod object;
 mod parts;
+mod passive;
 mod places;
 mod removal;
 pub(crate) mod types;
@@ -41,6 +42,7 @@ pub(crate) use {
     attachment::Segment,
     control::Control,
     parts::WorkerSlots,
+    passive::PassiveSegment,
     removal::{Clearance, ExclusiveSegment},
     view::CallMemory,
 };

@@ -266,7 +266,8 @@ impl SegmentParts {
         }
         let slots = self.slots_of_workers();
         let is_kept = |slot: &&WorkerSlot| SlotPhase::of(slot).state() == WorkerSlotState::Kept;
-        let workers: Vec<_> = slots.iter().filter(is_kept).map(|slot| slot.read().name).collect();
+        let workers = slots.iter().filter(is_kept).filter_map(WorkerSlot::read_bounded);
+        let workers: Vec<_> = workers.map(|worker| worker.name).collect();
         if !workers.is_empty() {
             return Kept::Workers(workers);
         }

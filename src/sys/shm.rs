@@ -336,8 +336,16 @@ pub(crate) unsafe fn protect(start: NonNull<u8>, len: usize) -> io::Result<()> {
 
 /// Maps the first `len` bytes of an object, shared, for reading and writing.
 pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
+    map_with(fd, len, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Maps the first `len` bytes of an object, shared, for reading. A store to them is a SIGSEGV.
+pub(crate) fn map_to_read(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
+    map_with(fd, len, libc::PROT_READ)
+}
+
+fn map_with(fd: BorrowedFd<'_>, len: usize, protection: libc::c_int) -> io::Result<NonNull<u8>> {
     let (anywhere, fd) = (std::ptr::null_mut(), fd.as_raw_fd());
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: A mapping at an address that the kernel chooses replaces no existing mapping.
     let start = unsafe { libc::mmap(anywhere, len, protection, libc::MAP_SHARED, fd, 0) };
     if start == libc::MAP_FAILED {
@@ -350,7 +358,8 @@ pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
 ///
 /// # Safety
 ///
-/// [`map`] returned `start` for this `len`, and nothing uses the mapping any more.
+/// [`map`] or [`map_to_read`] returned `start` for this `len`, and nothing uses the mapping any
+/// more.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, len: usize) {
     // SAFETY: The caller's promise. The call fails only for an address that is not page-aligned.
     unsafe { libc::munmap(start.as_ptr().cast(), len) };

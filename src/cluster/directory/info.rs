@@ -3,7 +3,8 @@
 use super::slots::SlotTable;
 use crate::cluster::names::{Address, Cluster, InboxName, WorkerId};
 use crate::error::OpenError;
-use crate::segment::entry::{SlotPhase, SlotSnapshot, WorkerSlotState};
+use crate::segment::WorkerSlots;
+use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
 #[cfg(feature = "handover")]
 use crate::segment::name::Name;
 use crate::sys::machine;
@@ -103,6 +104,32 @@ pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) ->
             WorkerState::Away => true,
             WorkerState::Gone => false,
         },
+    }
+}
+
+/// Describes the workers of all slots that were ever used, also those that are gone.
+pub(crate) fn describe_all(
+    slots: &WorkerSlots,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> Vec<WorkerInfo> {
+    let slots = slots.all().iter().enumerate();
+    let read = slots.filter_map(|(index, slot)| Some((index, slot.read_bounded()?)));
+    let used = read.filter(|(_, entry)| entry.phase.generation() > 0);
+    used.map(|(index, entry)| {
+        let state = entry.phase.state();
+        let is_alive = state != WorkerSlotState::Free && is_alive(EntryId::WorkerSlot(index));
+        describe(index, entry, state_of(state, is_alive))
+    })
+    .collect()
+}
+
+/// The state of the worker of a slot.
+pub(super) fn state_of(state: WorkerSlotState, is_alive: bool) -> WorkerState {
+    match state {
+        WorkerSlotState::Free => WorkerState::Gone,
+        WorkerSlotState::Taken | WorkerSlotState::Kept if is_alive => WorkerState::Alive,
+        WorkerSlotState::Kept => WorkerState::Away,
+        WorkerSlotState::Taken => WorkerState::Gone,
     }
 }
 

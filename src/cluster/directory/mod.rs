@@ -26,7 +26,7 @@ mod watch;
 
 #[cfg(feature = "handover")]
 pub(crate) use info::SocketPlace;
-pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
+pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, describe_all, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
 pub(crate) use sweep::{Caretaker, remove, with_space};
@@ -44,7 +44,7 @@ use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, wait_until};
-use info::{describe, id_of};
+use info::{describe, id_of, state_of};
 use slots::SlotTable;
 #[cfg(feature = "async")]
 use slots::try_in_task;
@@ -321,15 +321,9 @@ impl Directory {
     }
 
     fn describe(&self, index: usize, entry: SlotSnapshot) -> WorkerInfo {
-        let state = match entry.phase.state() {
-            WorkerSlotState::Free => WorkerState::Gone,
-            WorkerSlotState::Taken | WorkerSlotState::Kept if self.slots.is_alive(index) => {
-                WorkerState::Alive
-            }
-            WorkerSlotState::Kept => WorkerState::Away,
-            WorkerSlotState::Taken => WorkerState::Gone,
-        };
-        describe(index, entry, state)
+        let state = entry.phase.state();
+        let is_alive = state != WorkerSlotState::Free && self.slots.is_alive(index);
+        describe(index, entry, state_of(state, is_alive))
     }
 
     /// Clears what dead processes left. This may be the last worker, so no other might do it.

@@ -37,7 +37,11 @@ pub(crate) use reader::PinnedValue;
 pub(crate) use reader::{CellReader, Pinned};
 pub(crate) use writer::{CellWriter, Hindrance};
 
+#[cfg(not(loom))]
+use crate::segment::board_cells::CellMemory;
 use crate::segment::layout::NOWHERE;
+#[cfg(not(loom))]
+use crate::sync::Ordering;
 
 /// Looks of a reader before it pins every buffer.
 pub(crate) const TRIES: usize = if cfg!(loom) { 1 } else { 8 };
@@ -92,4 +96,35 @@ fn pin_of(cell: usize, buffer: u64) -> u64 {
 /// Buffer of a pin, if it is one in this cell.
 fn pinned(pin: u64, cell: usize) -> Option<u64> {
     (pin != NOWHERE && pin >> BUFFER_BITS == cell as u64).then_some(pin & EVERY)
+}
+
+/// The cell of a pin.
+#[cfg(not(loom))]
+pub(crate) fn pinned_cell(pin: u64) -> Option<usize> {
+    (pin != NOWHERE).then_some((pin >> BUFFER_BITS) as usize)
+}
+
+/// A cell as a process reads it that has no entry in the board.
+#[cfg(not(loom))]
+#[derive(Clone, Debug)]
+pub(crate) struct CellSnapshot {
+    pub(crate) index: usize,
+    /// `None`: it has none, as the cell of a latest value.
+    pub(crate) key: Option<String>,
+    /// 0: no value yet.
+    pub(crate) version: u64,
+    /// Index of the entry of the writer that has the lock of the cell.
+    pub(crate) writer: Option<usize>,
+}
+
+/// Reads the cells that have a key or a value.
+#[cfg(not(loom))]
+pub(crate) fn snapshot(cells: &CellMemory) -> Vec<CellSnapshot> {
+    let cells = cells.heads().iter().enumerate().map(|(index, head)| CellSnapshot {
+        index,
+        key: head.key(),
+        version: CellWord(head.word.load(Ordering::Acquire)).version(),
+        writer: head.lock.load(Ordering::Relaxed).checked_sub(1).map(|entry| entry as usize),
+    });
+    cells.filter(|cell| cell.key.is_some() || cell.version > 0).collect()
 }

@@ -1,0 +1,199 @@
+//! Endpoints: of rings, and of boards.
+
+use super::WorkerNames;
+use crate::ring::snapshot::{CursorSnapshot, Lag, PublisherSnapshot, SubscriberSnapshot};
+use crate::segment::PassiveSegment;
+use crate::segment::entry::{EntryId, OwnerState};
+use crate::segment::layout::SLOT;
+use crate::segment::settings::Overflow;
+
+/// An endpoint of a ring or of a board, alive or dead.
+///
+/// The endpoint of a process that died stays until another process clears it, within milliseconds
+/// if one waits for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndpointInfo {
+    /// What it is.
+    pub role: EndpointRole,
+    /// Index of its entry: from 0, among the publishers or among the subscribers of the ring.
+    pub entry: usize,
+    /// Its process, or the last one of a durable subscriber. For display only, and valid in that
+    /// process's own pid namespace.
+    pub pid: u32,
+    /// True if its process lives and has it open, which may be this process. From a lock of the
+    /// kernel. False for a process that died, and for a durable subscriber that is away.
+    pub is_alive: bool,
+    /// The name of its worker, in a cluster: the worker with this `pid` in the directory. `None` if
+    /// there are several or none. For display only.
+    pub worker: Option<String>,
+    /// Indices of the packet types that it uses: the [`index`](super::RingType::index) of the
+    /// ring's types. Empty for an endpoint of packets of any type that has not met one yet.
+    pub types: Vec<u16>,
+    /// A subscriber: the position of the next packet that it receives, or of the packet that it
+    /// has in flight. Positions count slots of 64 bytes since the ring was made. A consumer: the
+    /// packet that it has in flight. `None` for all others, and for a subscriber that is leaving.
+    pub position: Option<u64>,
+    /// How far a subscriber is behind the tail. `None` for all other endpoints: the lag of
+    /// consumers is that of their [queue](super::RingInspection::queue).
+    pub lag: Option<Lag>,
+    /// Whether it has a packet or a value in flight.
+    pub in_flight: InFlight,
+    /// How often the packet in flight of a durable subscriber or a consumer was handed out so far;
+    /// 0 if there is none.
+    pub deliveries: u64,
+    /// The claim of a publisher that is not committed yet: a packet that it writes, or a
+    /// reservation. `None` for an exclusive publisher, whose words do not tell.
+    pub claim: Option<OpenClaim>,
+    /// Packets that a subscriber of a ring that drops the oldest lost. Includes the losses of
+    /// earlier subscribers at the same entry: compare two snapshots.
+    pub evicted: u64,
+}
+
+/// The role of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointRole {
+    /// It sends packets.
+    Publisher,
+    /// It receives every packet.
+    Subscriber,
+    /// It receives every packet, and its place stays when its process is gone. The receiver of an
+    /// inbox is one.
+    Durable {
+        /// Its name.
+        name: String,
+    },
+    /// It shares the packets of a queue with the other consumers. The server of a service is one.
+    Consumer,
+    /// A subscriber whose place is not determined yet.
+    Joining,
+    /// It writes the cells of a board.
+    Writer,
+    /// It reads the cells of a board.
+    Reader,
+}
+
+/// Whether an endpoint has a packet in flight: received, and neither released nor acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InFlight {
+    /// It has none.
+    Nothing,
+    /// It has the packet at its position. A durable subscriber that is gone had it, and its
+    /// successor gets it again. A consumer that is gone had it, and another consumer gets it.
+    Packet,
+    /// A reader of a board has a value of the cell with this index. It may have released it, and
+    /// keeps the place for its next read.
+    Cell(usize),
+    /// A consumer tries to take the packet at its position.
+    Taking,
+    /// Shared memory does not tell: a subscriber of a ring that blocks stores nothing when it
+    /// receives.
+    Unknown,
+}
+
+/// Slots that a publisher has claimed and not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenClaim {
+    /// Its first position. Readers wait there.
+    pub position: u64,
+    /// Its slots of 64 bytes.
+    pub slots: u64,
+    /// Bytes of these slots.
+    pub bytes: u64,
+}
+
+/// The segment that endpoints are read from.
+pub(super) struct Source<'a> {
+    pub(super) segment: &'a PassiveSegment,
+    pub(super) workers: &'a WorkerNames,
+}
+
+impl Source<'_> {
+    fn is_board(&self) -> bool {
+        self.segment.settings().cells > 0
+    }
+
+    /// An endpoint without what depends on its role.
+    fn endpoint(&self, id: EntryId, role: EndpointRole, pid: u32, types: u64) -> EndpointInfo {
+        let is_alive = self.segment.is_alive(id);
+        EndpointInfo {
+            role,
+            entry: id.index(),
+            pid,
+            is_alive,
+            worker: self.workers.of_process(pid, is_alive),
+            types: indices(types),
+            position: None,
+            lag: None,
+            in_flight: InFlight::Nothing,
+            deliveries: 0,
+            claim: None,
+            evicted: 0,
+        }
+    }
+
+    /// Describes a publisher.
+    pub(super) fn publisher(&self, words: &PublisherSnapshot) -> EndpointInfo {
+        let role = if self.is_board() { EndpointRole::Writer } else { EndpointRole::Publisher };
+        let claim = words.claim.map(|(position, slots)| {
+            let bytes = slots.saturating_mul(SLOT as u64);
+            OpenClaim { position, slots, bytes }
+        });
+        let id = EntryId::Publisher(words.entry);
+        EndpointInfo { claim, ..self.endpoint(id, role, words.pid, words.types) }
+    }
+
+    /// Describes a subscriber or a consumer.
+    pub(super) fn subscriber(&self, words: &SubscriberSnapshot) -> EndpointInfo {
+        let role = match words.state {
+            OwnerState::Consumer => EndpointRole::Consumer,
+            OwnerState::Durable => {
+                EndpointRole::Durable { name: words.durable.clone().unwrap_or_default() }
+            }
+            OwnerState::Joining => EndpointRole::Joining,
+            OwnerState::Taken | OwnerState::Free if self.is_board() => EndpointRole::Reader,
+            OwnerState::Taken | OwnerState::Free => EndpointRole::Subscriber,
+        };
+        let is_consumer = role == EndpointRole::Consumer;
+        let id = EntryId::Subscriber(words.entry);
+        EndpointInfo {
+            position: words.cursor.map(|cursor| cursor.position),
+            lag: words.cursor.map(|cursor| cursor.lag).filter(|_| !is_consumer),
+            in_flight: self.in_flight(words, &role),
+            deliveries: words.deliveries,
+            evicted: words.evicted,
+            ..self.endpoint(id, role, words.pid, words.types)
+        }
+    }
+
+    fn in_flight(&self, words: &SubscriberSnapshot, role: &EndpointRole) -> InFlight {
+        let drops = self.segment.settings().overflow == Overflow::DropOldest;
+        let packet = |has: bool| if has { InFlight::Packet } else { InFlight::Nothing };
+        match (role, words.cursor) {
+            (EndpointRole::Reader, _) => {
+                words.pinned_cell.map_or(InFlight::Nothing, InFlight::Cell)
+            }
+            (_, None) | (EndpointRole::Joining, _) => InFlight::Nothing,
+            (EndpointRole::Consumer, Some(CursorSnapshot { is_pinned, .. })) => {
+                if is_pinned {
+                    InFlight::Taking
+                } else {
+                    InFlight::Packet
+                }
+            }
+            (EndpointRole::Durable { .. }, Some(cursor)) if !drops => {
+                packet(words.handed_out > cursor.position)
+            }
+            (_, Some(cursor)) if drops => packet(cursor.is_pinned),
+            (_, Some(_)) => InFlight::Unknown,
+        }
+    }
+}
+
+/// The indices of the bits that are set.
+pub(super) fn indices(bits: u64) -> Vec<u16> {
+    (0..u64::BITS as u16).filter(|&index| bits >> index & 1 == 1).collect()
+}
