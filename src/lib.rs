@@ -178,6 +178,8 @@ pub mod inspect;
 #[cfg(not(loom))]
 pub mod inventory;
 #[cfg(not(loom))]
+pub mod observe;
+#[cfg(not(loom))]
 pub mod packet;
 mod ring;
 mod segment;

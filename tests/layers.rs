@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "inspect",
         &["channel", "cluster", "error", "inventory", "packet", "ring", "segment", "sync", "sys"],
     ),
+    ("observe", &["channel", "cluster", "error", "inventory", "packet", "ring", "segment"]),
 ];
 
 /// The one folder of `cluster` that knows how a segment is laid out.

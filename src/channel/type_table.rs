@@ -28,8 +28,31 @@ pub struct CarriedType {
 impl CarriedType {
     /// The type at an index of a ring's table.
     pub(crate) fn of(table: &TypeTable<'_>, index: usize) -> Option<Self> {
-        let (name, fingerprint, schema) = table.record(index)?;
-        Some(Self { name, fingerprint: Fingerprint(fingerprint), schema })
+        table.record(index).map(Self::of_record)
+    }
+
+    /// The type at an index of a ring's table, and the number of types that the index has had.
+    pub(crate) fn counted(table: &TypeTable<'_>, index: usize) -> Option<(u32, Self)> {
+        let (count, record) = table.counted_record(index)?;
+        Some((count, Self::of_record(record)))
+    }
+
+    fn of_record((name, fingerprint, schema): (String, u128, String)) -> Self {
+        Self { name, fingerprint: Fingerprint(fingerprint), schema }
+    }
+
+    /// The error for a packet of this type that was expected to be another one.
+    pub(crate) fn found_instead_of(
+        found: Option<&Self>,
+        name: &str,
+        print: Fingerprint,
+    ) -> TypeMismatch {
+        let found = found.map(|carried| label(&carried.name, carried.fingerprint.0));
+        TypeMismatch {
+            expected: label(name, print.0),
+            found: found.unwrap_or_else(|| "a type that is not known".into()),
+            difference: None,
+        }
     }
 
     /// Reads its schema, to read and write packets without their Rust type.

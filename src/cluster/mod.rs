@@ -60,12 +60,13 @@ pub use error::{
     HandoverError, HandoverTimeoutError, NotSent, SendFdsError, SendFdsTimeoutError, TakeFdsError,
     TryHandoverError, TrySendFdsError,
 };
+pub(crate) use events::parts_of_event;
 pub use events::{Context, Emitter, Events, HandlerId};
 #[cfg(feature = "handover")]
 pub use handover::Handover;
 pub use inbox::{Inbox, Message};
-pub(crate) use names::Cluster;
 pub use names::{Addressee, WorkerId};
+pub(crate) use names::{Cluster, MessageTag};
 pub use queue::QueueBuilder;
 pub use service::{Call, Client, Deferred, Reply, Request, Service, ServiceBuilder};
 pub use topic::TopicBuilder;

@@ -74,10 +74,12 @@ pub(crate) enum Look {
 
 /// Where an observer starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ObserveFrom {
+#[non_exhaustive]
+pub enum ObserveFrom {
     /// At the next packet.
     Tail,
-    /// At the oldest packet that a subscriber still has ahead, or that a newcomer would receive.
+    /// At the oldest packet that a subscriber or consumer still has ahead, or that a newcomer would
+    /// receive. Without such a packet as [`Tail`](Self::Tail).
     Backlog,
 }
 
@@ -111,6 +113,12 @@ impl PassiveReader {
     pub(crate) fn tail(&self) -> u64 {
         // Pairs with the releases of the tail.
         clamp(self.memory.head().tail.load(Ordering::Acquire))
+    }
+
+    /// Returns true if [`copy`](Self::copy) would not find nothing. Cheap, for waiting.
+    #[cfg(not(loom))]
+    pub(crate) fn is_ready(&self) -> bool {
+        slot::is_stamped(&self.memory, self.at) || self.readable_from() > self.at.position
     }
 
     /// Copies the next packets. Void packets are passed over.

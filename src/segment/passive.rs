@@ -131,6 +131,11 @@ impl PassiveSegment {
         self.parts.cells()
     }
 
+    /// Returns true if the segment was removed: its name is free, or that of another one.
+    pub(crate) fn is_removed(&self, name: &Name) -> bool {
+        !matches!(self.parts.head().identity.state(name), Ok(State::Ready))
+    }
+
     /// Returns true if a process holds the liveness lock of an entry, which may be this process.
     /// Costs a system call.
     pub(crate) fn is_alive(&self, entry: EntryId) -> bool {

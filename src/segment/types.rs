@@ -131,6 +131,16 @@ impl TypeTable<'_> {
         self.whole(index, all)
     }
 
+    /// Name, fingerprint and schema at an index, and the number of types that it has had.
+    #[cfg(not(loom))]
+    pub(crate) fn counted_record(&self, index: usize) -> Option<(u32, (String, u128, String))> {
+        let all = |entry: &TypeEntry| {
+            let record = (name_of(entry), print_of(entry), self.schema_of(entry)?);
+            Some((entry.generation.load(Ordering::Relaxed), record))
+        };
+        self.whole(index, all)
+    }
+
     /// The fingerprints by index, and 0 where no type is. A packet's type is among them if the
     /// registrations were loaded before this call and did not change since.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = u128> {

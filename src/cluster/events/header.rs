@@ -59,6 +59,12 @@ impl EventHeader {
     }
 }
 
+/// The sender, the name and the archive of an event. `None` if it has no header.
+pub(crate) fn parts_of_event(payload: &[u8]) -> Option<(WorkerId, &str, &[u8])> {
+    let (header, name, prefix) = EventHeader::read(payload)?;
+    Some((header.sender, name, payload.get(prefix..)?))
+}
+
 impl AnyReceived<'_> {
     /// Splits an event into its header and a packet that begins at the archive. An event without a
     /// header is released and reported as `Corrupt`.

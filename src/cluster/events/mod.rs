@@ -26,6 +26,7 @@ mod run;
 
 pub use context::Context;
 pub use emitter::Emitter;
+pub(crate) use header::parts_of_event;
 
 use super::directory::{Watch, WorkerChange};
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
