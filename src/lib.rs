@@ -47,6 +47,7 @@
 //! | pass sockets to another process | feature `handover` |
 //! | packets with `Bytes`, with UUIDs | features `bytes`, `uuid` |
 //! | list all objects in shared memory, remove deserted ones | [`inventory()`], [`purge()`] |
+//! | see who is in a ring, and what passes through it | [`inspect`], [`observe`] |
 //!
 //! # Features
 //!

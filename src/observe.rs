@@ -55,7 +55,7 @@ use crate::cluster::{MessageTag, WorkerId, parts_of_event};
 use crate::error::OpenError;
 use crate::inventory::{ObjectInfo, ObjectKind};
 use crate::packet::{self, Archived, Fingerprint, Invalid, Packet};
-use crate::ring::observer::{Copied, Copies, Look, PassiveReader};
+use crate::ring::observer::{Copies, Look, PacketCopy, PassiveReader};
 use crate::segment::PassiveSegment;
 use crate::segment::name::Name;
 #[cfg(feature = "dynamic")]
@@ -105,7 +105,7 @@ pub enum Observed<'a> {
 
 /// A copy of a packet that was published.
 pub struct ObservedPacket<'a> {
-    copied: Copied,
+    copied: PacketCopy,
     carried: Option<&'a Arc<CarriedType>>,
     sender: Option<WorkerId>,
     event: Option<&'a str>,
@@ -380,7 +380,7 @@ impl SeenTypes {
     }
 
     /// The type of a packet.
-    fn of(&self, copied: &Copied) -> Option<&Arc<CarriedType>> {
+    fn of(&self, copied: &PacketCopy) -> Option<&Arc<CarriedType>> {
         let index = usize::from(copied.descriptor.type_index());
         let seen = self.by_index.get(index)?.as_ref()?;
         (copied.position >= seen.since).then_some(&seen.carried)

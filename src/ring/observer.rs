@@ -45,7 +45,7 @@ const ENOUGH_BYTES: usize = 256 << 10;
 
 /// A packet that was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copied {
+pub(crate) struct PacketCopy {
     pub(crate) position: u64,
     pub(crate) descriptor: Descriptor,
     /// The first word of its bytes in the batch, in 16-byte words.
@@ -56,7 +56,7 @@ pub(crate) struct Copied {
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     words: Vec<u128>,
-    list: Vec<Copied>,
+    list: Vec<PacketCopy>,
 }
 
 /// Result of a look at a ring.
@@ -191,7 +191,7 @@ impl PassiveReader {
 
 impl Copies {
     /// The packets, in ring order.
-    pub(crate) fn list(&self) -> &[Copied] {
+    pub(crate) fn list(&self) -> &[PacketCopy] {
         &self.list
     }
 
@@ -210,12 +210,12 @@ impl Copies {
         self.words.extend(memory.payload_words(position, descriptor.len() as usize));
         #[cfg(loom)]
         let _ = memory;
-        self.list.push(Copied { position, descriptor, start });
+        self.list.push(PacketCopy { position, descriptor, start });
     }
 
     /// The bytes of a packet, aligned to 16.
     #[cfg(not(loom))]
-    pub(crate) fn bytes(&self, copied: &Copied) -> &[u8] {
+    pub(crate) fn bytes(&self, copied: &PacketCopy) -> &[u8] {
         let len = copied.descriptor.len() as usize;
         let words = self.words.get(copied.start..).unwrap_or_default();
         let words = words.get(..len.div_ceil(size_of::<u128>())).unwrap_or_default();

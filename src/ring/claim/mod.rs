@@ -50,8 +50,8 @@ pub(crate) struct Full {
 /// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`.
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
-/// 4. `free` is at most one capacity above every position that must not be overwritten ([`gate`] has
-///    the reason why it stays valid), and `limit` is at most `free`.
+/// 4. `free` is at most one capacity above every position that must not be overwritten
+///    ([`gate`] has the reason why it stays valid), and `limit` is at most `free`.
 /// 5. The limit in the publisher's entry is at least `limit`, and was stored before any slot below
 ///    `limit` was written.
 #[derive(Debug)]
