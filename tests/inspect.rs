@@ -279,6 +279,43 @@ fn the_endpoints_of_a_killed_process_are_shown_as_dead() {
     assert!(found.last_death.is_some());
 }
 
+/// Ends the threads of a test when it is dropped, also by a failed assertion.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_endpoint_that_leaves_is_not_shown_as_dead() {
+    let _watch = Watch::start();
+    let name = unique("inspect-leaving");
+    let open = Ring::open(&name).unwrap();
+    let (object, is_over) = (listed(&name), AtomicBool::new(false));
+    let mut seen = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let writer = open.publisher::<u64>().unwrap();
+                let reader = open.subscriber::<u64>().unwrap();
+                drop((writer, reader));
+            }
+        });
+        let _end = Ends(&is_over);
+        for round in 0..1_000_000 {
+            let found = ring(object.inspect().unwrap());
+            seen += found.endpoints.len();
+            assert!(found.endpoints.iter().all(|endpoint| endpoint.is_alive), "{found:?}");
+            if round >= 2000 && seen >= 1000 {
+                break;
+            }
+        }
+    });
+    assert!(seen >= 1000, "{seen} endpoints were seen");
+}
+
 #[test]
 fn no_count_of_packets_is_wrong_while_the_ring_is_in_use() {
     let _watch = Watch::start();
@@ -309,6 +346,7 @@ fn no_count_of_packets_is_wrong_while_the_ring_is_in_use() {
                     }
                 });
             }
+            let _end = Ends(&is_over);
             // Each packet takes one slot, and there is no padding. An exclusive tail covers
             // committed packets only.
             for _ in 0..200_000 {
@@ -325,7 +363,6 @@ fn no_count_of_packets_is_wrong_while_the_ring_is_in_use() {
                     break;
                 }
             }
-            is_over.store(true, Ordering::Relaxed);
         });
         assert!(counted >= 2000 && busy >= 200, "{overflow:?}: {counted} counts, {busy} of a lag");
     }

@@ -99,8 +99,6 @@ impl BoardInspection {
     pub(super) fn of(source: &Source<'_>) -> Self {
         let (segment, settings) = (source.segment, source.segment.settings());
         let found = snapshot::read(segment.memory(), settings);
-        let publishers = found.publishers.iter().map(|words| source.publisher(words));
-        let subscribers = found.subscribers.iter().map(|words| source.subscriber(words));
         let cells = board_cell::snapshot(&segment.cells()).into_iter().map(|cell| CellInfo {
             index: cell.index,
             key: cell.key.unwrap_or_default(),
@@ -115,7 +113,7 @@ impl BoardInspection {
             max_readers: settings.max_subscribers,
             cells: cells.collect(),
             types: types(segment),
-            endpoints: publishers.chain(subscribers).collect(),
+            endpoints: source.endpoints(&found),
             last_death: last_death(segment),
             control_holder: segment.control_holder(),
         }

@@ -1,11 +1,14 @@
 //! Endpoints: of rings, and of boards.
 
 use super::WorkerNames;
-use crate::ring::snapshot::{CursorSnapshot, Lag, PublisherSnapshot, SubscriberSnapshot};
+use crate::ring::snapshot::{
+    CursorSnapshot, Lag, OwnerSnapshot, PublisherSnapshot, RingSnapshot, SubscriberSnapshot,
+};
 use crate::segment::PassiveSegment;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::SLOT;
 use crate::segment::settings::Overflow;
+use std::fmt;
 
 /// An endpoint of a ring or of a board, alive or dead.
 ///
@@ -116,39 +119,54 @@ impl Source<'_> {
         self.segment.settings().cells > 0
     }
 
-    /// An endpoint without what depends on its role.
-    fn endpoint(&self, id: EntryId, role: EndpointRole, pid: u32, types: u64) -> EndpointInfo {
+    /// All endpoints: the publishers in the order of their entries, then the subscribers in theirs.
+    pub(super) fn endpoints(&self, found: &RingSnapshot) -> Vec<EndpointInfo> {
+        let publishers = found.publishers.iter().filter_map(|words| self.publisher(words));
+        let subscribers = found.subscribers.iter().filter_map(|words| self.subscriber(words));
+        publishers.chain(subscribers).collect()
+    }
+
+    /// An endpoint without what depends on its role. `None` if it has left meanwhile.
+    fn endpoint(
+        &self,
+        id: EntryId,
+        role: EndpointRole,
+        words: &OwnerSnapshot,
+    ) -> Option<EndpointInfo> {
         let is_alive = self.segment.is_alive(id);
-        EndpointInfo {
+        // An endpoint frees its entry before it releases the lock. So the entry of one that left is
+        // not taken for that of a dead one.
+        if !words.is_current(self.segment.memory(), id) {
+            return None;
+        }
+        Some(EndpointInfo {
             role,
             entry: id.index(),
-            pid,
+            pid: words.pid,
             is_alive,
-            worker: self.workers.of_process(pid, is_alive),
-            types: indices(types),
+            worker: self.workers.of_process(words.pid, is_alive),
+            types: indices(words.types),
             position: None,
             lag: None,
             in_flight: InFlight::Nothing,
             deliveries: 0,
             claim: None,
             evicted: 0,
-        }
+        })
     }
 
-    /// Describes a publisher.
-    pub(super) fn publisher(&self, words: &PublisherSnapshot) -> EndpointInfo {
+    fn publisher(&self, words: &PublisherSnapshot) -> Option<EndpointInfo> {
         let role = if self.is_board() { EndpointRole::Writer } else { EndpointRole::Publisher };
         let claim = words.claim.map(|(position, slots)| {
             let bytes = slots.saturating_mul(SLOT as u64);
             OpenClaim { position, slots, bytes }
         });
         let id = EntryId::Publisher(words.entry);
-        EndpointInfo { claim, ..self.endpoint(id, role, words.pid, words.types) }
+        Some(EndpointInfo { claim, ..self.endpoint(id, role, &words.owner)? })
     }
 
-    /// Describes a subscriber or a consumer.
-    pub(super) fn subscriber(&self, words: &SubscriberSnapshot) -> EndpointInfo {
-        let role = match words.state {
+    fn subscriber(&self, words: &SubscriberSnapshot) -> Option<EndpointInfo> {
+        let role = match words.owner.state {
             OwnerState::Consumer => EndpointRole::Consumer,
             OwnerState::Durable => {
                 EndpointRole::Durable { name: words.durable.clone().unwrap_or_default() }
@@ -159,14 +177,15 @@ impl Source<'_> {
         };
         let is_consumer = role == EndpointRole::Consumer;
         let id = EntryId::Subscriber(words.entry);
-        EndpointInfo {
+        let in_flight = self.in_flight(words, &role);
+        Some(EndpointInfo {
             position: words.cursor.map(|cursor| cursor.position),
             lag: words.cursor.map(|cursor| cursor.lag).filter(|_| !is_consumer),
-            in_flight: self.in_flight(words, &role),
+            in_flight,
             deliveries: words.deliveries,
             evicted: words.evicted,
-            ..self.endpoint(id, role, words.pid, words.types)
-        }
+            ..self.endpoint(id, role, &words.owner)?
+        })
     }
 
     fn in_flight(&self, words: &SubscriberSnapshot, role: &EndpointRole) -> InFlight {
@@ -196,4 +215,33 @@ impl Source<'_> {
 /// The indices of the bits that are set.
 pub(super) fn indices(bits: u64) -> Vec<u16> {
     (0..u64::BITS as u16).filter(|&index| bits >> index & 1 == 1).collect()
+}
+
+impl fmt::Display for EndpointRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Publisher => "publisher",
+            Self::Subscriber => "subscriber",
+            Self::Durable { name } => return write!(f, "durable subscriber {name:?}"),
+            Self::Consumer => "consumer",
+            Self::Joining => "joining subscriber",
+            Self::Writer => "writer",
+            Self::Reader => "reader",
+        })
+    }
+}
+
+impl EndpointInfo {
+    /// Returns true for publishers of a ring and writers of a board.
+    pub fn is_writing(&self) -> bool {
+        matches!(self.role, EndpointRole::Publisher | EndpointRole::Writer)
+    }
+
+    pub(super) fn id(&self) -> EntryId {
+        if self.is_writing() {
+            EntryId::Publisher(self.entry)
+        } else {
+            EntryId::Subscriber(self.entry)
+        }
+    }
 }

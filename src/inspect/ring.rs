@@ -3,7 +3,7 @@
 use super::endpoint::{EndpointInfo, Source, indices};
 use crate::channel::CarriedType;
 use crate::ring::gate::Gate;
-use crate::ring::membership::RingState;
+use crate::ring::membership::{RingState, SHARED};
 use crate::ring::snapshot::{self, Lag};
 use crate::segment::PassiveSegment;
 use crate::segment::entry::EntryId;
@@ -11,6 +11,7 @@ use crate::segment::layout::EventCount;
 use crate::segment::settings::Settings;
 use crate::sync::Ordering;
 use crate::sys::machine;
+use std::fmt;
 use std::time::Duration;
 
 /// A ring: a plain one, a topic, an inbox, a queue, the requests of a service, or the events of a
@@ -131,21 +132,15 @@ impl RingInspection {
         let segment = source.segment;
         let (memory, settings) = (segment.memory(), *segment.settings());
         let found = snapshot::read(memory, &settings);
-        let publishers = found.publishers.iter().map(|words| source.publisher(words));
-        let subscribers = found.subscribers.iter().map(|words| source.subscriber(words));
+        let endpoints = source.endpoints(&found);
         let gate = found.gate.map(|gate| {
-            let endpoint = |id| match id {
-                EntryId::Publisher(entry) => {
-                    found.publishers.iter().position(|writer| writer.entry == entry)
+            let holder = gate.holder.and_then(|id| match id {
+                EntryId::Subscriber(SHARED) if settings.queue => Some(GateHolder::Queue),
+                id => {
+                    let is_it = |endpoint: &EndpointInfo| endpoint.id() == id;
+                    endpoints.iter().position(is_it).map(GateHolder::Endpoint)
                 }
-                EntryId::Subscriber(entry) => {
-                    let index = found.subscribers.iter().position(|reader| reader.entry == entry);
-                    index.map(|index| found.publishers.len() + index)
-                }
-                EntryId::WorkerSlot(_) => None,
-            };
-            let holder =
-                gate.holder.map(|id| endpoint(id).map_or(GateHolder::Queue, GateHolder::Endpoint));
+            });
             RingGate::of(&gate, holder, found.tail, memory.capacity())
         });
         let (head, accepted) = (memory.head(), &memory.head().membership.accepted);
@@ -161,7 +156,7 @@ impl RingInspection {
             oldest: found.oldest,
             types: types(segment),
             accepted: (accepted != 0).then(|| indices(accepted)),
-            endpoints: publishers.chain(subscribers).collect(),
+            endpoints,
             queue: found.shared.map(|at| QueueBacklog { position: at.position, lag: at.lag }),
             gate,
             readers: SleepCounts::of(&head.readers.event_count),
@@ -217,4 +212,14 @@ pub(super) fn types(segment: &PassiveSegment) -> Vec<RingType> {
 pub(super) fn last_death(segment: &PassiveSegment) -> Option<Duration> {
     let died = segment.memory().head().membership.died.load(Ordering::Relaxed);
     (died > 0).then(|| Duration::from_nanos(machine::monotonic().saturating_sub(died)))
+}
+
+impl fmt::Display for RingStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Left => "left by its publishers",
+            Self::Closed => "closed",
+        })
+    }
 }

@@ -22,10 +22,10 @@ use super::geometry::{Geometry, clamp};
 use super::membership::{RingState, SHARED};
 use super::slot::{self, Kind, SlotState, StampedPosition};
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::{NOWHERE, PublisherEntry, SLOT, SubscriberEntry};
+use crate::segment::layout::{EntryOwner, NOWHERE, PublisherEntry, SLOT, SubscriberEntry};
 use crate::segment::settings::{Overflow, Settings};
 use crate::segment::view::RingMemory;
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Most packets that one walk counts.
 const MOST_PACKETS: u64 = 1 << 22;
@@ -55,14 +55,46 @@ pub(crate) struct CursorSnapshot {
     pub(crate) lag: Lag,
 }
 
+/// The owner of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnerSnapshot {
+    pub(crate) state: OwnerState,
+    pub(crate) pid: u32,
+    /// The types that it uses, one bit for each index.
+    pub(crate) types: u64,
+}
+
+impl OwnerSnapshot {
+    fn of(owner: &EntryOwner, types: &AtomicU64) -> Self {
+        Self {
+            state: OwnerState::of(owner),
+            pid: owner.pid.load(Ordering::Relaxed),
+            types: types.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns true if the entry still has this owner, alive or dead.
+    pub(crate) fn is_current(&self, memory: &RingMemory, id: EntryId) -> bool {
+        let owner = match id {
+            EntryId::Publisher(index) => memory.publishers().get(index).map(|it| &it.details.owner),
+            EntryId::Subscriber(index) => {
+                memory.subscribers().get(index).map(|it| &it.details.owner)
+            }
+            EntryId::WorkerSlot(_) => None,
+        };
+        owner.is_some_and(|owner| {
+            OwnerState::of(owner) != OwnerState::Free
+                && owner.pid.load(Ordering::Relaxed) == self.pid
+        })
+    }
+}
+
 /// A publisher.
 #[derive(Clone, Debug)]
 pub(crate) struct PublisherSnapshot {
     /// Index of its entry.
     pub(crate) entry: usize,
-    pub(crate) pid: u32,
-    /// The types that it uses, one bit for each index.
-    pub(crate) types: u64,
+    pub(crate) owner: OwnerSnapshot,
     /// Start and number of slots of the claim that its record names, if it gates publishers.
     pub(crate) claim: Option<(u64, u64)>,
 }
@@ -72,10 +104,7 @@ pub(crate) struct PublisherSnapshot {
 pub(crate) struct SubscriberSnapshot {
     /// Index of its entry.
     pub(crate) entry: usize,
-    pub(crate) state: OwnerState,
-    pub(crate) pid: u32,
-    /// The types that it uses, one bit for each index.
-    pub(crate) types: u64,
+    pub(crate) owner: OwnerSnapshot,
     /// `None` if it holds nothing back.
     pub(crate) cursor: Option<CursorSnapshot>,
     /// The cell of a board that a reader has pinned.
@@ -126,7 +155,7 @@ fn pass(memory: &RingMemory, settings: &Settings) -> RingSnapshot {
     let restarts = head.membership.clones.load(Ordering::Acquire);
     let tail = clamp(head.tail.load(Ordering::Acquire));
     let oldest = (settings.history > 0).then(|| clamp(head.oldest.load(Ordering::Acquire)));
-    let used = |word: &crate::sync::AtomicU32| word.load(Ordering::Relaxed) as usize;
+    let used = |word: &AtomicU32| word.load(Ordering::Relaxed) as usize;
     let subscribers = memory.subscribers().iter().enumerate();
     let mut subscribers: Vec<_> = subscribers
         .take(used(&head.membership.subscribers))
@@ -174,7 +203,8 @@ fn subscriber(
     entry: &SubscriberEntry,
 ) -> Option<SubscriberSnapshot> {
     let details = &entry.details;
-    let state = OwnerState::of(&details.owner);
+    let owner = OwnerSnapshot::of(&details.owner, &details.types);
+    let state = owner.state;
     if state == OwnerState::Free && !(settings.queue && index == SHARED) {
         return None;
     }
@@ -195,9 +225,7 @@ fn subscriber(
     let at = cursor.filter(|_| is_handed_out).map(|cursor| cursor.position);
     Some(SubscriberSnapshot {
         entry: index,
-        state,
-        pid: details.owner.pid.load(Ordering::Relaxed),
-        types: details.types.load(Ordering::Relaxed),
+        owner,
         cursor,
         pinned_cell: board_cell::pinned_cell(word).filter(|_| is_board),
         durable: (state == OwnerState::Durable).then(|| details.durable.name()),
@@ -215,19 +243,15 @@ fn publisher(
     entry: &PublisherEntry,
 ) -> Option<PublisherSnapshot> {
     let details = &entry.details;
-    if OwnerState::of(&details.owner) == OwnerState::Free {
+    let owner = OwnerSnapshot::of(&details.owner, &details.types);
+    if owner.state == OwnerState::Free {
         return None;
     }
     let start = entry.record.position.load(Ordering::Acquire);
     let len = entry.record.len.load(Ordering::Acquire);
     // A claim is shorter than the ring: another length is not that of a claim.
     let is_claim = gate::is_live_record(memory, start, tail) && len < memory.capacity();
-    Some(PublisherSnapshot {
-        entry: index,
-        pid: details.owner.pid.load(Ordering::Relaxed),
-        types: details.types.load(Ordering::Relaxed),
-        claim: is_claim.then(|| (clamp(start), len)),
-    })
+    Some(PublisherSnapshot { entry: index, owner, claim: is_claim.then(|| (clamp(start), len)) })
 }
 
 // ── Packets ──
@@ -236,7 +260,7 @@ fn publisher(
 fn count(memory: &RingMemory, geometry: &Geometry, snapshot: &mut RingSnapshot) {
     let tail = snapshot.tail;
     let is_counted = |reader: &&SubscriberSnapshot| {
-        matches!(reader.state, OwnerState::Taken | OwnerState::Durable)
+        matches!(reader.owner.state, OwnerState::Taken | OwnerState::Durable)
     };
     let cursors = snapshot.subscribers.iter().filter(is_counted).filter_map(|it| it.cursor);
     let mut starts: Vec<u64> = cursors.chain(snapshot.shared).map(|it| it.position).collect();
@@ -314,3 +338,6 @@ fn count_packets(
     }
     counts
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
