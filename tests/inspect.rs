@@ -20,6 +20,7 @@ use packetring::{
 };
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::peer::{self, Peer, Role};
 use support::{Noise, Watch, object, unique, wait_until};
@@ -578,6 +579,41 @@ fn an_object_that_is_gone_or_foreign_is_refused() {
     fs::remove_file(object(&name)).unwrap();
 }
 
+/// Writes into the words of an object in front of `end`, one at a time and then several at once, and
+/// calls `look` after each change. The object is as before afterwards.
+fn damage(path: &Path, end: u64, mut look: impl FnMut()) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let original = fs::read(path).unwrap();
+    let values = [0, 1, 16, 63, 64, 65, 1 << 31, 1 << 32, 1 << 40, 1 << 62, 1 << 63, u64::MAX];
+    for offset in (0..end).step_by(8) {
+        for value in values {
+            file.write_all_at(&value.to_le_bytes(), offset).unwrap();
+            look();
+        }
+        let at = offset as usize;
+        file.write_all_at(&original[at..at + 8], offset).unwrap();
+    }
+    let mut noise = Noise::of(1, end);
+    for _ in 0..1500 {
+        for _ in 0..1 + noise.below(20) {
+            // Behind the identity, so that the segment is read.
+            let end = if noise.below(2) == 0 { end } else { original.len() as u64 };
+            let offset = 128 + 8 * noise.below((end as usize - 128) / 8) as u64;
+            let value = match noise.below(3) {
+                0 => noise.next(),
+                1 => noise.below(80) as u64,
+                _ => values[noise.below(values.len())],
+            };
+            file.write_all_at(&value.to_le_bytes(), offset).unwrap();
+        }
+        look();
+        if noise.below(4) == 0 {
+            file.write_all_at(&original, 0).unwrap();
+        }
+    }
+    file.write_all_at(&original, 0).unwrap();
+}
+
 /// A word that no process of this version stores leads to an error or to wrong figures.
 #[test]
 fn damaged_words_are_refused_or_lead_to_bounded_figures() {
@@ -592,11 +628,9 @@ fn damaged_words_are_refused_or_lead_to_bounded_figures() {
     }
     let _packet = numbers.recv().unwrap();
     let info = listed(&name);
-    let file = OpenOptions::new().read(true).write(true).open(object(&name)).unwrap();
-    let original = fs::read(object(&name)).unwrap();
-    let values = [0, 1, 16, 63, 64, 65, 1 << 31, 1 << 32, 1 << 40, 1 << 62, 1 << 63, u64::MAX];
     let (mut refused, mut read) = (0, 0);
-    let mut look = || match info.inspect() {
+    // The head and the entries.
+    damage(&info.path, 768 + 6 * 256, || match info.inspect() {
         Ok(content) => {
             // The number of worker slots fits in the same pages.
             let Inspection::Ring(found) = content else { return };
@@ -614,37 +648,50 @@ fn damaged_words_are_refused_or_lead_to_bounded_figures() {
             assert!(!error.to_string().is_empty());
             refused += 1;
         }
-    };
-    // Each word of the head, the entries and the types; then several words at once.
-    let entries = 768 + 6 * 256;
-    for offset in (0..entries).step_by(8) {
-        for value in values {
-            file.write_all_at(&value.to_le_bytes(), offset).unwrap();
-            look();
-        }
-        let at = offset as usize;
-        file.write_all_at(&original[at..at + 8], offset).unwrap();
-    }
-    let mut noise = Noise::of(1, 17);
-    for _ in 0..3000 {
-        for _ in 0..1 + noise.below(20) {
-            // Most of them behind the identity, so that the segment is read.
-            let offset = 128 + 8 * noise.below(original.len() / 8 - 16) as u64;
-            let offset = if noise.below(2) == 0 { offset } else { 128 + offset % (entries - 128) };
-            let value = match noise.below(3) {
-                0 => noise.next(),
-                1 => noise.below(80) as u64,
-                _ => values[noise.below(values.len())],
-            };
-            file.write_all_at(&value.to_le_bytes(), offset & !7).unwrap();
-        }
-        look();
-        if noise.below(4) == 0 {
-            file.write_all_at(&original, 0).unwrap();
-        }
-    }
-    file.write_all_at(&original, 0).unwrap();
+    });
     assert!(refused >= 50 && read >= 2000, "{refused} refused, {read} read");
     drop(durable);
     open.remove_durable("audit").unwrap();
+}
+
+#[test]
+fn damaged_objects_of_a_cluster_are_refused_or_lead_to_bounded_figures() {
+    let _watch = Watch::start();
+    let name = unique("inspect-damage");
+    let joining = Worker::builder().prefix("").max_workers(4);
+    let worker = joining.join(&name, "shop").unwrap();
+    let board: Board<u64> = worker.board_with("rates", Board::<u64>::builder().keys(3)).unwrap();
+    board.writer().unwrap().write("EURUSD", &7).unwrap();
+    let mut service = worker.service::<u64, u64>("double").unwrap();
+    let client = worker.client::<u64, u64>("double").unwrap();
+    let call = client.start(&1).unwrap();
+    packetring::cluster::Request::reply(service.recv().unwrap(), &2).unwrap();
+    let objects: Vec<_> = inspect::cluster("", &name).unwrap().objects;
+    let mut contents = 0;
+    for object in &objects {
+        let (mut refused, mut read) = (0, 0);
+        // Worker slots and the cells of a board lie behind the types.
+        let all = object.info.bytes;
+        let end = if object.info.kind == ObjectKind::Requests { 1024 } else { all.min(768 + 512) };
+        damage(&object.info.path, end, || match object.info.inspect() {
+            Ok(content) => {
+                match content {
+                    Inspection::Directory(found) => assert!(found.workers.len() <= 1024),
+                    Inspection::Board(found) => assert!(found.cells.len() <= 1 << 16),
+                    Inspection::CallArea(found) => assert!(found.answered <= found.max_calls),
+                    other => assert!(!format!("{other:?}").is_empty()),
+                }
+                read += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        });
+        assert!(refused >= 50 && read >= 1000, "{}: {refused} refused, {read}", object.info);
+        contents += usize::from(object.content.is_ok());
+    }
+    assert_eq!(contents, 4, "{objects:?}");
+    drop((call, client, service, board));
+    worker.leave().unwrap();
 }

@@ -4,6 +4,7 @@ use super::ring::use_attached;
 use super::segment::{KINDS, TestSegment, TestSegments};
 use super::{Choices, damage};
 use packetring::Ring;
+use packetring::inspect::{GateHolder, Inspection};
 use std::cell::RefCell;
 
 /// Bytes of an image: identity, head, entries, and a few types.
@@ -57,11 +58,32 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn use_segment(segment: &TestSegment, choices: &mut Choices<'_>) {
+    if choices.one_in(4) {
+        inspect(segment);
+    }
     // `open` creates a missing ring, so `attach` is used more often.
     let attached =
         if choices.one_in(8) { Ring::open(&segment.name) } else { Ring::attach(&segment.name) };
     match attached {
         Ok(ring) => use_attached(segment, &ring, choices),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Reads the segment from outside. Each figure that is shown is that of a possible ring.
+fn inspect(segment: &TestSegment) {
+    match segment.info.inspect() {
+        Ok(Inspection::Ring(ring)) => {
+            for endpoint in &ring.endpoints {
+                let lag = endpoint.lag.unwrap_or_default();
+                assert!(lag.slots <= ring.slots && lag.packets.is_none_or(|it| it <= lag.slots));
+                assert!(endpoint.claim.is_none_or(|claim| claim.slots < ring.slots));
+            }
+            assert!(ring.gate.is_none_or(|gate| gate.free_slots <= ring.slots));
+            let holder = ring.gate.and_then(|gate| gate.holder);
+            assert!(!matches!(holder, Some(GateHolder::Endpoint(_))) || ring.holder().is_some());
+        }
+        Ok(other) => assert!(!format!("{other:?}").is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

@@ -4,6 +4,7 @@
 //! the segment in use, so that a segment without endpoints does not count as abandoned.
 
 use super::layout::{Layout, SALT, TAIL, Word};
+use packetring::inventory::ObjectInfo;
 use packetring::{Overflow, Ring, RingBuilder};
 use std::fs::{File, OpenOptions};
 #[expect(deprecated, reason = "the hash that the library uses")]
@@ -27,6 +28,8 @@ pub(crate) struct Object {
 pub(crate) struct TestSegment {
     pub(crate) name: String,
     pub(crate) ring: Ring,
+    /// Its place in the inventory.
+    pub(crate) info: ObjectInfo,
     object: Object,
     /// The undamaged bytes.
     original: Vec<u8>,
@@ -57,7 +60,9 @@ impl TestSegment {
         drop((durable, inbox, outbox));
         let object = Object::open(&name);
         let original = object.read_all();
-        Self { name, ring, object, original }
+        let mut objects = packetring::inventory().unwrap().into_iter();
+        let info = objects.find(|object| object.name == name).unwrap();
+        Self { name, ring, info, object, original }
     }
 
     /// Restores all bytes and the length.
