@@ -31,6 +31,7 @@ pages! {
     large_data = "guide/large-data.md";
     tuning = "guide/tuning.md";
     operating = "guide/operating.md";
+    tracing = "guide/tracing.md";
     from_pm2 = "guide/from-pm2.md";
     from_channels = "guide/from-channels.md";
     from_iceoryx2 = "guide/from-iceoryx2.md";

@@ -48,6 +48,7 @@
 //! | packets with `Bytes`, with UUIDs | features `bytes`, `uuid` |
 //! | list all objects in shared memory, remove deserted ones | [`inventory()`], [`purge()`] |
 //! | see who is in a ring, and what passes through it | [`inspect`], [`observe`] |
+//! | log joins, deaths, losses and damage | feature `tracing` |
 //!
 //! # Features
 //!
@@ -58,6 +59,7 @@
 //! | `async` | the `_async` forms of calls that wait, and `stream` |
 //! | `dynamic` | packets without their Rust types: module `dynamic` |
 //! | `handover` | descriptors with messages: `Worker::send_fds_to`, `Inbox::accept_fds` |
+//! | `tracing` | reports of joins, deaths, losses and damage to a `tracing` subscriber |
 //! | `bytes`, `uuid` | packets with fields of these crates |
 //!
 //! # Processes and threads
@@ -187,6 +189,7 @@ mod segment;
 mod sync;
 #[cfg(not(loom))]
 mod sys;
+mod trace;
 mod wait;
 #[cfg(not(loom))]
 pub mod with;

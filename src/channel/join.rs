@@ -10,6 +10,7 @@
 //! entry can be freed.
 
 use super::owned_entry::{self, OwnedEntry, reap};
+use super::reports;
 use super::type_table::Registrar;
 use super::untyped::GroupReceiver;
 use super::untyped::Sender;
@@ -90,6 +91,7 @@ pub(crate) fn publisher_leaving(
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
     entry.wake_all();
+    reports::joined(&entry.segment, entry_id);
     Ok((Sender::new(writer, entry), index))
 }
 
@@ -152,6 +154,9 @@ pub(crate) fn consumer(
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
     entry.wake_all();
+    reports::joined(&entry.segment, entry_id);
+    // In an entry that was taken over.
+    reports::adopted(&entry.segment, &group);
     Ok((GroupReceiver::new(group, entry, AckMode::Explicit), index))
 }
 
@@ -232,6 +237,7 @@ fn receiver(
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for subscribers, and processes that waited for the dead.
     entry.wake_all();
+    reports::joined(&entry.segment, entry_id);
     Receiver::new(reader, entry, ack_mode)
 }
 

@@ -36,6 +36,7 @@ pub(crate) mod owned_entry;
 mod publisher;
 mod queue;
 mod received;
+pub(crate) mod reports;
 mod reserved;
 mod ring;
 mod select;

@@ -1,10 +1,11 @@
 //! The common part of publishers and subscribers: an attachment, an entry, the event counts to
 //! sleep on and to notify, and clearing the dead.
 
+use super::reports;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::Side;
-use crate::ring::reap::{self, Reaped, Slots};
+use crate::ring::reap::{self, Death, Reaped, Slots};
 use crate::segment::Segment;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
@@ -311,15 +312,19 @@ pub(crate) fn reap(
 
 fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> Reaped {
     let settings = segment.settings();
+    let reap = |memory: &RingMemory, slots| {
+        let report = |death: &Death| reports::died(segment, death);
+        reap::reap_and_report(memory, settings, slots, is_alive, &report)
+    };
     if !segment.has_protected_slots() {
-        return reap::reap(memory, settings, Slots::Writable, is_alive);
+        return reap(memory, Slots::Writable);
     }
     let is_needed = reap::has_abandoned_claim(memory, is_alive);
     // The next call handles a process that died with an open claim since `is_needed`. It also
     // handles all claims if there was no memory for a second mapping.
     match is_needed.then(|| segment.writable()).flatten() {
-        Some(writable) => reap::reap(&writable, settings, Slots::Writable, is_alive),
-        None => reap::reap(memory, settings, Slots::ReadOnly, is_alive),
+        Some(writable) => reap(&writable, Slots::Writable),
+        None => reap(memory, Slots::ReadOnly),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
 use super::received::{Info, deref_to_packet};
+use super::reports;
 use super::ring::Ring;
 use super::type_table;
 use super::untyped::{DeadLetters, Draining, GroupReceiver};
@@ -145,6 +146,7 @@ impl Ring {
 fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
     let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
+    reports::invalid(&job.endpoint().entry.segment, position, &what);
     let what = format!("at position {position}: {what}");
     job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())

@@ -3,6 +3,7 @@
 use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
+use super::reports;
 use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
 use super::waitable::{Selectable, Selectee, rearm};
@@ -333,7 +334,7 @@ impl<T: Packet> Subscriber<T> {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut guard) => {
                 guard.keep(1);
-                Err(explained::<T>(first.position, guard.bytes(0)))
+                Err(explained::<T>(guard.endpoint(), first.position, guard.bytes(0)))
             }
         }
     }
@@ -357,6 +358,7 @@ impl<T: Packet> Subscriber<T> {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
+                reports::invalid(&self.receiver.entry.segment, info.position, &what);
                 Err(RecvError::Corrupt(what.into()))
             }
         }
@@ -375,11 +377,14 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(guard.endpoint().cursor.position(), guard.bytes())
+    let receiver = guard.endpoint();
+    explained::<T>(receiver, receiver.cursor.position(), guard.bytes())
 }
 
-fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {
+#[cold]
+fn explained<T: Packet>(receiver: &Receiver, position: u64, bytes: &[u8]) -> RecvError {
     let what = packet::explain::<T>(bytes);
+    reports::invalid(&receiver.entry.segment, position, &what);
     RecvError::Corrupt(format!("at position {position}: {what}").into())
 }
 

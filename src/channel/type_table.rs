@@ -3,6 +3,7 @@
 
 use super::error::{SendError, TypeMismatch};
 use super::owned_entry::{self, OwnedEntry};
+use super::reports;
 use crate::error::{OpenError, TypeRoom};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Fingerprint, TypeInfo};
@@ -108,6 +109,7 @@ impl<'a> Registrar<'a> {
             !table.membership.accepts_all() && table.find(info.fingerprint.0).is_none()
         });
         if is_refused {
+            // The refusal was reported.
             let TypeMismatch { expected, found, difference } = refusal(self.segment, info);
             return Err(OpenError::TypeMismatch { expected: found, found: expected, difference });
         }
@@ -123,6 +125,7 @@ impl<'a> Registrar<'a> {
         });
         if is_refused {
             let (expected, found) = (label(name, fingerprint.0), "other types".to_owned());
+            reports::refused_type(self.segment, &found, &expected);
             return Err(OpenError::TypeMismatch { expected, found, difference: None });
         }
         self.enter(*fingerprint, name, schema)
@@ -137,6 +140,7 @@ impl<'a> Registrar<'a> {
                     table.indices().find_map(|index| difference(self.segment, &table, info, index));
                 let expected = label(info.name, info.fingerprint.0);
                 let found = found.collect::<Vec<String>>().join(", ");
+                reports::refused_type(self.segment, &found, &expected);
                 OpenError::TypeMismatch { expected, found, difference }
             }));
         }
@@ -167,6 +171,7 @@ impl<'a> Registrar<'a> {
                 let of_reply = || of(reply, indices.get(2).or(indices.get(1)));
                 let difference = of(request, indices.get(1)).or_else(of_reply);
                 let (expected, found) = (label(&name, pair.0), first.unwrap_or_default());
+                reports::refused_type(self.segment, &found, &expected);
                 OpenError::TypeMismatch { expected, found, difference }
             }));
         }
@@ -274,7 +279,9 @@ pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
         let difference = accepted().find_map(|index| difference(segment, &table, refused, index));
         (labels.collect::<Vec<String>>().join(", "), difference)
     });
-    TypeMismatch { expected, found: label(refused.name, refused.fingerprint.0), difference }
+    let found = label(refused.name, refused.fingerprint.0);
+    reports::refused_type(segment, &expected, &found);
+    TypeMismatch { expected, found, difference }
 }
 
 /// The first difference between a type of this program and the segment's type at an index. `None`
@@ -324,11 +331,20 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
     let (found, difference) = segment.with_types(|table| {
         (label_at(&table, index), difference(segment, &table, expected, index))
     });
-    TypeMismatch {
-        expected: label(expected.name, expected.fingerprint.0),
-        found: found.unwrap_or_else(|| "a type that was never registered".into()),
-        difference,
-    }
+    reported(segment, label(expected.name, expected.fingerprint.0), found, difference)
+}
+
+/// The mismatch of a packet that was received, which is reported.
+fn reported(
+    segment: &Segment,
+    expected: String,
+    found: Option<String>,
+    difference: Option<String>,
+) -> TypeMismatch {
+    let found = found.unwrap_or_else(|| "a type that was never registered".into());
+    let types = TypeMismatch { expected, found, difference };
+    reports::other_type(segment, &types);
+    types
 }
 
 /// The expected type of a packet that is read by a schema, and the type that was found.
@@ -337,11 +353,7 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
 pub(crate) fn mismatch_of_schema(segment: &Segment, expected: &Schema, found: u16) -> TypeMismatch {
     let index = usize::from(found);
     let found = segment.with_types(|table| label_at(&table, index));
-    TypeMismatch {
-        expected: label(expected.name(), expected.fingerprint()),
-        found: found.unwrap_or_else(|| "a type that was never registered".into()),
-        difference: None,
-    }
+    reported(segment, label(expected.name(), expected.fingerprint()), found, None)
 }
 
 /// Why a type was not registered.

@@ -13,9 +13,9 @@ use super::consumer_group;
 use super::gate::{PIN, position};
 use super::geometry::Geometry;
 use super::membership::{OnConsumerDeath, SHARED, is_free, leave_publisher, leave_subscriber};
-use super::recover::{Recovered, recover};
+use super::recover::{Recovered, Voided, recover};
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::{NOWHERE, PublisherEntry};
+use crate::segment::layout::{EntryOwner, NOWHERE, PublisherEntry};
 use crate::segment::settings::Settings;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
@@ -25,6 +25,16 @@ use crate::sync::Ordering;
 pub(crate) struct Reaped {
     /// Entries were freed, records resolved or pins cleared: sleepers may be able to go on.
     pub(crate) changed: bool,
+}
+
+/// A dead owner whose entry is about to be cleared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Death {
+    pub(crate) entry_id: EntryId,
+    /// Its process, for display only. 0 if it left, with a packet in flight.
+    pub(crate) pid: u32,
+    /// The void packets that were written over its claim.
+    pub(crate) voided: Voided,
 }
 
 /// Access to the slots of a memory.
@@ -43,9 +53,20 @@ pub(crate) fn reap(
     slots: Slots,
     is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Reaped {
+    reap_and_report(memory, settings, slots, is_alive, &|_| {})
+}
+
+/// Does [`reap`], and calls `report` for each dead owner before its entry changes.
+pub(crate) fn reap_and_report(
+    memory: &RingMemory,
+    settings: &Settings,
+    slots: Slots,
+    is_alive: &dyn Fn(EntryId) -> bool,
+    report: &dyn Fn(&Death),
+) -> Reaped {
     let mut reaped = Reaped::default();
     for index in 0..memory.publishers().len() {
-        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive);
+        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive, report);
     }
     // The entry of a shared cursor has no owner, and a pin on it is a consumer's.
     let first = if settings.queue { SHARED + 1 } else { 0 };
@@ -53,7 +74,7 @@ pub(crate) fn reap(
         reaped.changed |= consumer_group::unpin(memory, is_alive);
     }
     for index in first..memory.subscribers().len() {
-        reaped.changed |= reap_subscriber(memory, OnConsumerDeath::of(settings), index, is_alive);
+        reaped.changed |= reap_subscriber(memory, settings, index, is_alive, report);
     }
     reaped
 }
@@ -106,6 +127,10 @@ pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId
     })
 }
 
+fn pid_of(owner: &EntryOwner) -> u32 {
+    owner.pid.load(Ordering::Relaxed)
+}
+
 fn has_record(entry: &PublisherEntry) -> bool {
     // Pairs with the release that clears it.
     entry.record.position.load(Ordering::Acquire) != NOWHERE
@@ -117,19 +142,23 @@ fn reap_publisher(
     slots: Slots,
     index: usize,
     is_alive: &dyn Fn(EntryId) -> bool,
+    report: &dyn Fn(&Death),
 ) -> bool {
-    let entry = &memory.publishers()[index];
-    if is_free(&entry.details.owner) || is_alive(EntryId::Publisher(index)) {
+    let (entry, entry_id) = (&memory.publishers()[index], EntryId::Publisher(index));
+    if is_free(&entry.details.owner) || is_alive(entry_id) {
         return false;
     }
+    let mut voided = Voided::default();
     let is_clear = match slots {
         Slots::Writable => {
-            recover(memory, &Geometry::of(settings), index, is_alive) == Recovered::Cleared
+            let geometry = Geometry::of(settings);
+            recover(memory, &geometry, index, is_alive, &mut voided) == Recovered::Cleared
         }
         // Read after its owner was found dead, so it does not change any more.
         Slots::ReadOnly => !has_record(entry),
     };
     if is_clear {
+        report(&Death { entry_id, pid: pid_of(&entry.details.owner), voided });
         leave_publisher(memory, settings, index);
     }
     is_clear
@@ -137,14 +166,20 @@ fn reap_publisher(
 
 fn reap_subscriber(
     memory: &RingMemory,
-    on_consumer_death: OnConsumerDeath,
+    settings: &Settings,
     index: usize,
     is_alive: &dyn Fn(EntryId) -> bool,
+    report: &dyn Fn(&Death),
 ) -> bool {
-    let entry = &memory.subscribers()[index];
+    let (entry, entry_id) = (&memory.subscribers()[index], EntryId::Subscriber(index));
+    let on_consumer_death = OnConsumerDeath::of(settings);
+    let found = || {
+        let voided = Voided::default();
+        report(&Death { entry_id, pid: pid_of(&entry.details.owner), voided });
+    };
     match OwnerState::of(&entry.details.owner) {
         OwnerState::Free => false,
-        _ if is_alive(EntryId::Subscriber(index)) => false,
+        _ if is_alive(entry_id) => false,
         // The consumer that adopts the packet clears the in-flight word.
         OwnerState::Consumer
             if on_consumer_death == OnConsumerDeath::Adopted
@@ -153,6 +188,7 @@ fn reap_subscriber(
             false
         }
         OwnerState::Taken | OwnerState::Joining | OwnerState::Consumer => {
+            found();
             leave_subscriber(memory, index);
             true
         }
@@ -161,6 +197,7 @@ fn reap_subscriber(
             let cursor = entry.cursor.load(Ordering::Acquire);
             let pinned = cursor != NOWHERE && cursor & PIN != 0;
             if pinned {
+                found();
                 // Pairs with the acquires in `gate::scan` and `overflow::evict`.
                 entry.cursor.store(position(cursor), Ordering::Release);
             }

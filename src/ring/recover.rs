@@ -48,13 +48,22 @@ pub(crate) enum Recovered {
     Blocked,
 }
 
-/// Resolves the record of the dead publisher entry `dead`. The caller holds the control lock, and
-/// slots of `memory` can be written. `is_alive` is called for other publishers only.
+/// The void packets that a recovery wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Voided {
+    pub(crate) packets: u64,
+    pub(crate) slots: u64,
+}
+
+/// Resolves the record of the dead publisher entry `dead`, and adds what it voids to `voided`. The
+/// caller holds the control lock, and slots of `memory` can be written. `is_alive` is called for
+/// other publishers only.
 pub(crate) fn recover(
     memory: &RingMemory,
     geometry: &Geometry,
     dead: usize,
     is_alive: &dyn Fn(EntryId) -> bool,
+    voided: &mut Voided,
 ) -> Recovered {
     let record = &memory.publishers()[dead].record;
     // Pairs with the release in `Writer::try_claim`: this length or a later one is seen.
@@ -67,6 +76,11 @@ pub(crate) fn recover(
         while position < end {
             match resolve(memory, geometry, dead, position, end, is_alive) {
                 Resolved::Upto(next) => position = next,
+                Resolved::Voided(next) => {
+                    voided.packets += 1;
+                    voided.slots += next - position;
+                    position = next;
+                }
                 Resolved::Nothing => break,
                 Resolved::Living => return Recovered::Blocked,
             }
@@ -81,6 +95,8 @@ pub(crate) fn recover(
 enum Resolved {
     /// Everything is committed up to here.
     Upto(u64),
+    /// A void packet was written up to here.
+    Voided(u64),
     /// Nothing is claimed at the position, or the record is stale.
     Nothing,
     /// A living publisher's claim covers the position.
@@ -121,7 +137,7 @@ fn resolve(
     let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
     failpoint(Failpoint::RecoverHeader);
     slot::commit(memory, at, Descriptor::void(stop - x), Failpoint::RecoverStamp);
-    Resolved::Upto(stop)
+    Resolved::Voided(stop)
 }
 
 /// Interprets the stamp at `x`. `None`: there is none.

@@ -13,10 +13,12 @@
 use super::attachment::Segment;
 use super::entry::EntryId;
 use super::mapped::Mapped;
+use super::reports;
 use crate::error::{Detachment, OpenError};
 use crate::sync::Ordering;
 use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
+use crate::trace::{Hold, WaitClock};
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Control<'a> {
     mapped: Option<&'a Mapped>,
     _local: MutexGuard<'a, ()>,
+    /// Last, so that trace events are emitted after both locks are released.
+    _hold: Hold,
 }
 
 /// Longest wait of a process that leaves: for the control lock, and for a dead process to be
@@ -48,11 +52,12 @@ impl Segment {
     fn lock_within_limit(&self, limit: &LockLimit) -> Result<Control<'_>, OpenError> {
         // Before the mutex, which another thread may have held when this process was forked.
         self.refuse_inherited()?;
+        let (hold, clock) = (Hold::new(), WaitClock::start());
         let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mapped) = self.mapped() {
-            mapped.lock(limit)?;
-        }
-        Ok(self.locked(local))
+        let taken = self.mapped().map_or(Ok(()), |mapped| mapped.lock(limit));
+        reports::waited(&clock, || self.shown_name(), Some(self.lock_holder()), taken.is_ok());
+        taken?;
+        Ok(self.locked(local, hold))
     }
 
     /// Takes the control lock if it is free.
@@ -62,7 +67,7 @@ impl Segment {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        self.mapped().is_none_or(Mapped::try_lock).then(|| self.locked(local))
+        self.mapped().is_none_or(Mapped::try_lock).then(|| self.locked(local, Hold::new()))
     }
 
     /// Records that something may keep the segment from now on, before it does.
@@ -85,13 +90,13 @@ impl Segment {
 
     /// Takes the control lock if it is free within `lock_timeout`.
     pub(crate) fn lock_within(&self, lock_timeout: Duration) -> Option<Control<'_>> {
-        let started = Instant::now();
+        let (started, clock) = (Instant::now(), WaitClock::start());
         loop {
-            if let Some(control) = self.try_lock() {
-                return Some(control);
-            }
-            if started.elapsed() >= lock_timeout {
-                return None;
+            let holder = self.lock_holder();
+            let taken = self.try_lock();
+            if taken.is_some() || started.elapsed() >= lock_timeout {
+                reports::waited(&clock, || self.shown_name(), Some(holder), taken.is_some());
+                return taken;
             }
             std::thread::sleep(POLL);
         }
@@ -105,10 +110,10 @@ impl Segment {
         self.refuse_inherited().err().or_else(end)
     }
 
-    fn locked<'a>(&'a self, local: MutexGuard<'a, ()>) -> Control<'a> {
+    fn locked<'a>(&'a self, local: MutexGuard<'a, ()>, hold: Hold) -> Control<'a> {
         let membership = &self.parts().head().membership;
         membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
-        Control { mapped: self.mapped(), _local: local }
+        Control { mapped: self.mapped(), _local: local, _hold: hold }
     }
 
     /// Removes the segment's name under the control lock. Attached processes keep the segment, and

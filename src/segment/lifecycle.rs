@@ -30,12 +30,14 @@ use super::mapped::{ATTACHED, CONTROL, Mapped, discard, unlink_if_same};
 use super::name::Name;
 use super::object::{self, Absent};
 use super::parts::SegmentParts;
+use super::reports;
 use super::settings::Settings;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::UnsharedFd;
 use crate::sys::lock::{self, LockLimit};
 use crate::sys::{self, shm};
+use crate::trace::{Hold, WaitClock};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -47,12 +49,15 @@ pub(super) fn attach(
     absent: Absent<'_>,
     limit: &LockLimit,
 ) -> Result<Mapped, OpenError> {
-    loop {
-        let locked = Locked::open(name, absent, limit)?;
-        if let Some(mapped) = locked.enter(absent)? {
-            return Ok(mapped);
+    let _hold = Hold::new();
+    let attached = loop {
+        match Locked::open(name, absent, limit).and_then(|locked| locked.enter(absent)) {
+            Ok(None) => {}
+            Ok(Some(mapped)) => break Ok(mapped),
+            Err(error) => break Err(error),
         }
-    }
+    };
+    attached.inspect_err(reports::failed)
 }
 
 /// Attaches once more to the object of an attachment.
@@ -67,7 +72,7 @@ pub(super) fn attach_again(mapped: &Mapped, limit: &LockLimit) -> Result<Mapped,
     if mapped.object()? != other.object()? {
         return Err(mapped.detached(Detachment::NameRemoved));
     }
-    mapped.compare(&other)?;
+    mapped.compare(&other).inspect_err(reports::failed)?;
     Ok(other)
 }
 
@@ -163,7 +168,10 @@ impl<'a> Locked<'a> {
     /// of `limit`.
     fn take(fd: UnsharedFd, name: &'a Name, limit: &LockLimit) -> Result<Self, OpenError> {
         failpoint(Failpoint::OpenLock);
-        match lock::exclusive_within(fd.as_fd(), CONTROL, limit) {
+        let clock = WaitClock::start();
+        let taken = lock::exclusive_within(fd.as_fd(), CONTROL, limit);
+        reports::waited(&clock, || name.shown(), None, matches!(taken, Ok(true)));
+        match taken {
             Ok(true) => Ok(Self { name, fd }),
             Ok(false) if limit.is_stopped() => Err(OpenError::Stopped { name: name.shown() }),
             Ok(false) => Err(OpenError::Busy { name: name.shown(), pid: None }),
@@ -237,7 +245,11 @@ impl<'a> Locked<'a> {
         if is_in_use || may_keep {
             return Err(identity::other_version(self.name, found, is_in_use));
         }
-        self.discard().map(|_| None)
+        let discarded = self.discard().map(|_| None);
+        if discarded.is_ok() {
+            reports::removed(self.name);
+        }
+        discarded
     }
 
     fn use_ready(self, map: Map, object: &shm::Object) -> Result<Option<Mapped>, OpenError> {
@@ -266,7 +278,10 @@ impl<'a> Locked<'a> {
     fn make(self, absent: Absent<'_>, object: &shm::Object) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(object::not_found(self.name)) };
         match self.make_parts(settings, object) {
-            Ok(parts) => Mapped::new(self.name.clone(), self.fd, parts).attach(),
+            Ok(parts) => {
+                reports::made(self.name, parts.len());
+                Mapped::new(self.name.clone(), self.fd, parts).attach()
+            }
             Err(error) => {
                 // Undo. Without the name or the memory, the next process continues all the same.
                 let _ = self.discard();

@@ -16,6 +16,7 @@ use super::map::{SecondMap, inode};
 use super::name::Name;
 use super::object;
 use super::parts::SegmentParts;
+use super::reports;
 use super::settings::Settings;
 use super::view::RingMemory;
 use crate::error::{Detachment, OpenError};
@@ -293,7 +294,9 @@ impl Mapped {
         failpoint(Failpoint::RemoveMark);
         self.parts.head().identity.mark_removed();
         failpoint(Failpoint::RemoveUnlink);
-        discard(&self.name, self.fd.as_fd()).map(drop)
+        discard(&self.name, self.fd.as_fd())?;
+        reports::removed(&self.name);
+        Ok(())
     }
 
     /// Removes the name, even if other processes are attached. Under the control lock. A name that

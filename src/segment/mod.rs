@@ -35,6 +35,7 @@ mod parts;
 mod passive;
 mod places;
 mod removal;
+mod reports;
 pub(crate) mod types;
 
 #[cfg(not(loom))]

@@ -14,10 +14,12 @@ use super::lifecycle::Locked;
 use super::mapped::{ATTACHED, Settle};
 use super::name::Name;
 use super::object::{self, Absent};
+use super::reports;
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::lock::{self, LockLimit};
 use crate::sys::shm;
+use crate::trace::Hold;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -56,6 +58,7 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
     if object::is_socket(name) {
         return clear_socket(name);
     }
+    let _hold = Hold::new();
     loop {
         let fd = match object::open(name) {
             Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
@@ -66,7 +69,7 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
             return Ok(Clearance::InUse);
         }
         let Some(locked) = Locked::try_take(fd, name)? else { return Ok(Clearance::InUse) };
-        match locked.clear_away(settle)? {
+        match locked.clear_away(settle).inspect_err(reports::failed)? {
             // The attached process may have left in vain meanwhile, as in `remove_if_left`.
             Clearance::InUse => {}
             outcome => return Ok(outcome),
@@ -96,6 +99,8 @@ pub(crate) struct ExclusiveSegment<'a> {
     locked: Locked<'a>,
     /// The object has no content: it is empty, or was removed.
     is_void: bool,
+    /// Last, so that trace events are emitted after the control lock is released.
+    _hold: Hold,
 }
 
 impl<'a> ExclusiveSegment<'a> {
@@ -105,6 +110,7 @@ impl<'a> ExclusiveSegment<'a> {
         absent: Absent<'_>,
         limit: &LockLimit,
     ) -> Result<Self, OpenError> {
+        let hold = Hold::new();
         loop {
             let locked = Locked::open(name, absent, limit)?;
             let object = locked.measure()?;
@@ -121,7 +127,7 @@ impl<'a> ExclusiveSegment<'a> {
                 });
             }
             let is_void = object.len == 0 || state.is_some_and(|state| state != State::Ready);
-            return Ok(Self { locked, is_void });
+            return Ok(Self { locked, is_void, _hold: hold });
         }
     }
 
@@ -129,6 +135,9 @@ impl<'a> ExclusiveSegment<'a> {
     pub(crate) fn remove(self) -> Result<bool, OpenError> {
         failpoint(Failpoint::RemoveUnlink);
         self.locked.discard()?;
+        if !self.is_void {
+            reports::removed(self.locked.name);
+        }
         Ok(!self.is_void)
     }
 }

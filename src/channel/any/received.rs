@@ -5,6 +5,7 @@
 
 use crate::channel::error::RecvError;
 use crate::channel::received::Info;
+use crate::channel::reports;
 use crate::channel::type_table;
 #[cfg(feature = "dynamic")]
 use crate::channel::type_table::CarriedType;
@@ -351,6 +352,7 @@ impl<'b> AnyPacket<'b> {
 
     #[cold]
     fn corrupt(&self, what: &str) -> RecvError {
+        reports::invalid(&self.receiver.entry.segment, self.taken.position, what);
         RecvError::Corrupt(format!("at position {}: {what}", self.taken.position).into())
     }
 

@@ -11,6 +11,7 @@
 
 use crate::channel::join;
 use crate::channel::owned_entry::{CUT_OFF, reap};
+use crate::channel::reports;
 use crate::error::{Detachment, OpenError};
 use crate::ring::board_cell::{CellReader, CellWriter};
 use crate::ring::membership::{self, Side};
@@ -20,6 +21,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::view::LockedEntry;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::machine::monotonic;
+use crate::trace::Hold;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -66,6 +68,7 @@ impl BoardEntry {
         let attachment = Arc::clone(attachment);
         let (cut_off, cut_off_at) = (OnceLock::new(), AtomicU64::new(0));
         let entry = Self { attachment, entry_id, cut_off, cut_off_at };
+        reports::joined(&entry.attachment, entry_id);
         // Behind the liveness lock: a reader that saw the name removed before this look finds this
         // writer alive.
         match entry.attachment.detachment() {
@@ -110,6 +113,11 @@ impl BoardEntry {
         writers.map(EntryId::Publisher).any(|writer| self.attachment.is_alive(writer))
     }
 
+    /// The index of the entry.
+    pub(super) fn index(&self) -> usize {
+        self.entry_id.index()
+    }
+
     /// The attachment.
     pub(super) fn attachment(&self) -> &Arc<Segment> {
         &self.attachment
@@ -134,7 +142,9 @@ impl Drop for BoardEntry {
             // In a forked child the memory is not mapped, and the entry is the parent's.
             return;
         }
+        let _hold = Hold::new();
         let control = segment.lock_bounded();
+        reports::leaving(segment, self.entry_id);
         let (memory, settings) = (segment.memory(), segment.settings());
         match (self.entry_id, &control) {
             (EntryId::Subscriber(index), Some(_)) => membership::leave_subscriber(memory, index),

@@ -3,6 +3,7 @@
 use super::endpoint::{BoardEntry, BoardKey, CellId, KeyRef, KnownKeys};
 use super::{ChangedError, ChangedTimeoutError, ReadError, TryChangedError};
 use crate::channel::received::deref_to_packet;
+use crate::channel::reports;
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee, Waitable};
 use crate::error::{Failure, Form, OpenError};
@@ -273,11 +274,11 @@ impl<T: Packet> BoardReader<T> {
             Ok(Pinned::Same) => {}
             Ok(Pinned::New) => self.seen[cell] = self.cells.held_word(),
             Ok(Pinned::Nothing) => return Err(ReadError::NoValue),
-            Err(fault) => return Err(corrupt(cell, fault)),
+            Err(fault) => return Err(corrupt(&self.entry, cell, fault)),
         }
         match Validated::open(PinnedValue::new(&mut self.cells)) {
             Ok(opened) => Ok(CellValue { opened }),
-            Err((guard, _)) => Err(ReadError::Corrupt(packet::explain::<T>(guard.bytes()).into())),
+            Err((guard, _)) => Err(invalid::<T>(&self.entry, cell, guard.bytes())),
         }
     }
 
@@ -289,12 +290,21 @@ impl<T: Packet> BoardReader<T> {
 }
 
 #[cold]
-fn corrupt(cell: usize, fault: CellFault) -> ReadError {
+fn invalid<T: Packet>(entry: &BoardEntry, cell: usize, bytes: &[u8]) -> ReadError {
+    let what = packet::explain::<T>(bytes);
+    reports::invalid_value(entry.attachment(), cell, &what);
+    ReadError::Corrupt(what.into())
+}
+
+#[cold]
+fn corrupt(entry: &BoardEntry, cell: usize, fault: CellFault) -> ReadError {
     let what = match fault {
         CellFault::Word => "word",
         CellFault::Len => "length",
     };
-    ReadError::Corrupt(format!("invalid {what} of cell {cell}").into())
+    let what = format!("invalid {what} of cell {cell}");
+    reports::corrupt(entry.attachment(), entry.index(), &what);
+    ReadError::Corrupt(what.into())
 }
 
 /// The next change of one key of a [`BoardReader`], to be [selected](crate::select).

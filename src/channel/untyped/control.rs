@@ -10,6 +10,7 @@ use crate::channel::error::{SendError, SendFailure, WaitingFor};
 #[cfg(feature = "async")]
 use crate::channel::find_in_task;
 use crate::channel::owned_entry;
+use crate::channel::reports;
 use crate::ring::gate::position;
 use crate::ring::membership;
 #[cfg(feature = "async")]
@@ -20,6 +21,7 @@ use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 #[cfg(feature = "async")]
 use crate::sys::stop::Stop;
+use crate::trace::Hold;
 use crate::wait::{Deadline, Subject, Timeout, wait_until};
 
 /// The subject of a wait for subscribers. No gate is there.
@@ -109,7 +111,9 @@ impl Drop for Sender {
         }
         self.writer.abandon();
         let memory = self.writer.memory();
+        let _hold = Hold::new();
         let control = self.entry.segment.lock_bounded();
+        reports::leaving(&self.entry.segment, self.entry.entry_id);
         if control.is_some() {
             let settings = self.entry.segment.settings();
             membership::leave_publisher(memory, settings, self.writer.entry());

@@ -2,6 +2,7 @@
 
 use super::receiver::{Found, Receiver};
 use crate::channel::error::{RecvError, RecvFailure};
+use crate::channel::reports;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
@@ -109,6 +110,7 @@ impl Receiver {
                 }
                 Next::Missed(missed) => {
                     self.cursor.record_reported();
+                    reports::missed(&self.entry.segment, self.cursor.entry(), missed);
                     lost += missed.packets;
                 }
                 // The next call reports the fault.

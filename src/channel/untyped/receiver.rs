@@ -20,12 +20,14 @@ use super::AckMode;
 use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
+use crate::channel::reports;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::ring::membership::RingState;
 use crate::ring::reader::Reader;
+use crate::trace::Hold;
 use crate::wait::{Deadline, IDLE, Pace, Timeout};
 use std::time::Duration;
 
@@ -183,6 +185,7 @@ impl<C: Cursor> Receiver<C> {
             },
             Next::Missed(missed) => {
                 self.cursor.record_reported();
+                reports::missed(&self.entry.segment, self.cursor.entry(), missed);
                 Some(Err(RecvError::Missed(missed).into()))
             }
             Next::Corrupt(fault) => Some(Err(self.corrupt(fault).into())),
@@ -223,7 +226,9 @@ impl<C: Cursor> Receiver<C> {
             Fault::Cursor if C::IS_SHARED => "shared cursor, last valid",
             Fault::Cursor => "cursor of this subscriber, last valid",
         };
-        RecvError::Corrupt(format!("invalid {what} at position {position}").into())
+        let what = format!("invalid {what} at position {position}");
+        reports::corrupt(&self.entry.segment, self.cursor.entry(), &what);
+        RecvError::Corrupt(what.into())
     }
 
     /// Nothing was found by a receive that does not wait. A subscriber that polls checks liveness,
@@ -256,6 +261,9 @@ impl<C: Cursor> Receiver<C> {
             }
             adoption != Adoption::None
         });
+        if adoption != Adoption::None {
+            reports::adopted(&self.entry.segment, &self.cursor);
+        }
         // A single packet at a time: the next take checks again.
         let next = if adoption == Adoption::MoreLeft { Duration::ZERO } else { IDLE };
         self.check_at = Deadline::after(next);
@@ -342,7 +350,9 @@ impl<C: Cursor> Drop for Receiver<C> {
             // In a forked child the memory is not mapped, and the entry is the parent's.
             return;
         }
+        let _hold = Hold::new();
         let control = self.entry.segment.lock_bounded();
+        reports::leaving(&self.entry.segment, self.entry.entry_id);
         self.cursor.leave(self.entry.segment.settings(), control.is_some());
         self.entry.release_liveness();
         drop(control);

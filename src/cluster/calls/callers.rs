@@ -11,6 +11,7 @@ use crate::cluster::directory::Caretaker;
 use crate::cluster::names::{CallerId, Cluster, ClusterObject};
 use crate::error::OpenError;
 use crate::sys::thread::Keeper;
+use crate::trace::Hold;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -84,6 +85,7 @@ impl OwnCallers {
         cluster: &Cluster,
         caretaker: impl FnOnce() -> Result<Caretaker, OpenError>,
     ) -> Result<Arc<CallerCache>, OpenError> {
+        let _hold = Hold::new();
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cache) = made.upgrade() {
             return Ok(cache);

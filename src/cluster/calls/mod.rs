@@ -24,6 +24,7 @@ use crate::channel::{CallArea, Ring};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::sys::lock::LockLimit;
+use crate::trace::Hold;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -81,6 +82,7 @@ impl OwnCalls {
     ) -> Result<Arc<ServiceLink>, OpenError> {
         // First: the ring refuses other types and settings.
         let requests = open()?;
+        let _hold = Hold::new();
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let prints = types.map(|info| info.fingerprint);
         let is_it = |link: &Arc<ServiceLink>| link.types.map(|info| info.fingerprint) == prints;

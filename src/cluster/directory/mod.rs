@@ -20,6 +20,7 @@
 //! slots, `sweep` clears dead workers and removes unused objects, `watch` reports changes.
 
 mod info;
+mod reports;
 mod slots;
 mod sweep;
 mod watch;
@@ -43,6 +44,7 @@ use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use crate::sys::stop::Stop;
+use crate::trace::Hold;
 use crate::wait::{Deadline, Pace, wait_until};
 use info::{describe, id_of, state_of};
 use slots::SlotTable;
@@ -122,6 +124,7 @@ impl Directory {
     fn new(mut slots: SlotTable, cluster: &Cluster, slot: usize) -> Self {
         slots.own = Some(slot);
         slots.notify();
+        reports::joined(cluster, &slots, slot);
         Self { cluster: cluster.clone(), slot, slots, final_sweep: None }
     }
 
@@ -292,6 +295,7 @@ impl Directory {
             let control = self.slots.lock_unstopped()?;
             failpoint(Failpoint::LeavePhase);
             clear(&control, &self.slots, &self.cluster, self.slot, Ended::Left)?;
+            reports::left(&self.cluster, &self.slots, self.slot, false);
             self.tidy(&control);
             self.slots.release();
         }
@@ -338,7 +342,10 @@ impl Drop for Directory {
         if self.slots.own.is_none() || self.slots.is_inherited() {
             return;
         }
+        let _hold = Hold::new();
         self.final_sweep = Some(FinalSweep::of(&self.cluster));
+        let is_kept = self.slots.state(self.slot) == WorkerSlotState::Kept;
+        reports::left(&self.cluster, &self.slots, self.slot, is_kept);
         let Some(control) = self.slots.lock_bounded() else {
             // The worker then counts as dead, and the next holder of the control lock clears it.
             self.slots.release();

@@ -11,6 +11,7 @@
 //! Lock order: the directory's control lock first, then the control lock of one other object. Each
 //! wait for the second lock has a short limit.
 
+use super::reports;
 use super::slots::SlotTable;
 use crate::channel::{Ring, RingBuilder, settle};
 use crate::cluster::names::{Cluster, ClusterObject, InboxName, WorkerId};
@@ -20,6 +21,7 @@ use crate::segment::entry::{Ended, WorkerSlotState};
 use crate::segment::name::Name;
 use crate::segment::{Control, ExclusiveSegment, Segment};
 use crate::sys::lock::LockLimit;
+use crate::trace::Hold;
 use crate::wait::{Deadline, wait_until};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,7 +50,10 @@ pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &Clu
     let dead: Vec<usize> = (0..slots.count()).filter(is_dead).collect();
     let mut cleared = false;
     for index in dead {
-        cleared |= clear(control, slots, cluster, index, Ended::Died).is_ok();
+        if clear(control, slots, cluster, index, Ended::Died).is_ok() {
+            reports::died(cluster, slots, index);
+            cleared = true;
+        }
     }
     if cleared {
         slots.note_death();
@@ -347,6 +352,7 @@ impl Caretaker {
             SeenSlot { generation, lives: self.lives(index) }
         };
         let now: Vec<SeenSlot> = (0..self.slots.count()).map(see).collect();
+        let _hold = Hold::new();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.slots.resize(now.len(), SeenSlot::default());
         let has_ended = seen.slots.iter().zip(&now).any(|(was, is)| was != is && !is.lives);

@@ -8,6 +8,7 @@
 //! Limit: a worker that joins and ends between two checks of the watch is not reported.
 
 use super::info::{WorkerChange, WorkerInfo, WorkerState, describe};
+use super::reports;
 use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
@@ -160,6 +161,12 @@ impl Watch {
     fn next(&mut self) -> Option<WorkerChange> {
         self.look_if_idle();
         let change = self.changes.pop_front();
+        // The process that clears a dead worker reports it. This one stays.
+        if let Some(WorkerChange::Died(info)) = &change
+            && info.state == WorkerState::Away
+        {
+            reports::died(&self.cluster, &self.slots, usize::from(info.id.0));
+        }
         self.reported += u64::from(change.is_some());
         change
     }

@@ -36,6 +36,7 @@ use crate::error::{Form, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
+use crate::trace::Hold;
 use crate::wait::{Deadline, Pace, Subject, Timeout, Wait, wait_until};
 use std::fmt;
 use std::sync::PoisonError;
@@ -132,6 +133,7 @@ impl Worker {
         // Before the mutex, which another thread may have held when this process was forked.
         self.refuse_outsiders()?;
         // Another thread may be replacing the inbox.
+        let _hold = Hold::new();
         let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let name = self.directory.presence(self.id()).inbox_name();
         self.directory.remove_spare_inbox(self.name())?;

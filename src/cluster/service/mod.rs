@@ -30,7 +30,7 @@ use super::names::WorkerId;
 use super::worker::Worker;
 use crate::channel::{
     Cursor, GroupReceiver, ReadGuard, Selectable, Selectee, StableBytes, Types, async_verb,
-    consumers, verb,
+    consumers, reports, verb,
 };
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
@@ -281,7 +281,10 @@ fn wait_for_successor(receiver: &GroupReceiver, deadline: Deadline) -> bool {
 
 #[cold]
 fn corrupt<Q: Packet>(guard: &ReadGuard<'_, Server>) -> ServiceRecvError {
-    ServiceRecvError::Corrupt(packet::explain::<Q>(guard.bytes()).into())
+    let (receiver, what) = (&guard.endpoint().receiver, packet::explain::<Q>(guard.bytes()));
+    let position = receiver.cursor.in_flight().map_or(0, |taken| taken.position);
+    reports::invalid(&receiver.entry.segment, position, &what);
+    ServiceRecvError::Corrupt(what.into())
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {

@@ -142,6 +142,7 @@ impl ConsumerGroup {
         // As in a join: before the entry is taken.
         entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
+        membership::disown(&self.memory, self.entry);
         self.entry = entry;
         self.held = None;
     }
@@ -383,8 +384,10 @@ unsafe impl Cursor for ConsumerGroup {
         let is_left = OnConsumerDeath::of(settings) == OnConsumerDeath::Adopted
             && has_in_flight(&self.memory.subscribers()[self.entry]);
         // Without the control lock, the next process that reaps the dead frees the entry.
-        if has_control && !is_left {
-            membership::leave_subscriber(&self.memory, self.entry);
+        match (has_control, is_left) {
+            (true, false) => membership::leave_subscriber(&self.memory, self.entry),
+            (true, true) => membership::disown(&self.memory, self.entry),
+            (false, _) => {}
         }
     }
 }

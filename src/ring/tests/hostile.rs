@@ -5,7 +5,7 @@ use super::boxes::{Boxes, publish};
 use crate::ring::board_cell::{CellFault, CellWriter, Hindrance, Pinned};
 use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
-use crate::ring::recover::{Recovered, recover};
+use crate::ring::recover::{Recovered, Voided, recover};
 use crate::ring::slot::StampedPosition;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
@@ -116,7 +116,8 @@ fn invalid_words_do_not_panic() {
                 for (at, len) in [(far, 7), (far - 8, 7), (NOWHERE - 1, 7)] {
                     memory.publishers()[0].record.len.store(len, Ordering::Relaxed);
                     memory.publishers()[0].record.position.store(at, Ordering::Relaxed);
-                    let _: Recovered = recover(&memory, &ring.geometry(), 0, &|_| false);
+                    let _: Recovered =
+                        recover(&memory, &ring.geometry(), 0, &|_| false, &mut Voided::default());
                     let _ = gate::scan(&memory, 5, NOWHERE);
                 }
             });

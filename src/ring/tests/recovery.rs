@@ -2,7 +2,7 @@
 
 use super::boxes::{Boxes, fill, len_of, publish, receive};
 use crate::ring::cursor::Next;
-use crate::ring::recover::{Recovered, recover};
+use crate::ring::recover::{Recovered, Voided, recover};
 use crate::ring::slot::Descriptor;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
@@ -33,7 +33,7 @@ fn second(entry: EntryId) -> bool {
 }
 
 fn recover_dead(ring: &Boxes, index: usize, is_alive: &dyn Fn(EntryId) -> bool) -> Recovered {
-    recover(&ring.memory(), &ring.geometry(), index, is_alive)
+    recover(&ring.memory(), &ring.geometry(), index, is_alive, &mut Voided::default())
 }
 
 #[test]
