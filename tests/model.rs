@@ -3,6 +3,8 @@
 //!
 //! The model tracks positions, committed packets and cursors. It has no shared words, stamps,
 //! limits or locks. A single thread runs all operations through the non-blocking calls.
+//!
+//! After each operation the counters of all endpoints equal those of the model.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +16,8 @@
 mod support;
 
 use packetring::{
-    Claims, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail, TryRecvError,
-    TrySendError, rkyv,
+    Claims, Counters, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail,
+    TryRecvError, TrySendError, rkyv,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
@@ -112,6 +114,31 @@ struct OpenClaim {
     span: u64,
 }
 
+/// What the model counts of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    packets: u64,
+    slots: u64,
+    full: u64,
+    evicted: u64,
+    missed: u64,
+    redelivered: u64,
+}
+
+impl Counts {
+    fn of(counters: &Counters) -> Self {
+        assert_eq!((counters.parks, counters.skipped), (0, 0), "no call waits or skips");
+        Self {
+            packets: counters.packets,
+            slots: counters.bytes / 64,
+            full: counters.full,
+            evicted: counters.evicted,
+            missed: counters.missed,
+            redelivered: counters.redelivered,
+        }
+    }
+}
+
 /// State of a subscriber.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reader {
@@ -122,6 +149,7 @@ struct Reader {
     missed: u64,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
+    counts: Counts,
 }
 
 /// The expected result of a receive.
@@ -148,6 +176,9 @@ struct Model {
     next_number: u64,
     closed: bool,
     left: bool,
+    /// Index of the publisher that is called.
+    sending: usize,
+    sent: [Counts; MAX_ENDPOINTS],
 }
 
 fn archive_len(size: usize) -> usize {
@@ -159,7 +190,9 @@ fn span(size: usize) -> u64 {
 }
 
 impl Model {
+    /// A call of a publisher begins, which aborts a claim that was forgotten.
     fn resolve(&mut self, index: usize) {
+        self.sending = index;
         if let Some(open) = self.open[index].take() {
             self.committed.insert(open.start, Entry { span: open.span, number: None });
         }
@@ -194,6 +227,7 @@ impl Model {
         }
         let limit = self.gate().saturating_add(self.capacity);
         if limit < start + span {
+            self.sent[self.sending].full += 1;
             return None;
         }
         if padding > 0 {
@@ -206,10 +240,14 @@ impl Model {
     }
 
     fn evict(&mut self, target: u64) {
+        let sent = &mut self.sent[self.sending];
         for reader in self.readers.iter_mut().flatten().filter(|reader| reader.held == 0) {
             while reader.cursor < target {
                 let Some(entry) = self.committed.get(&reader.cursor) else { break };
-                reader.missed += u64::from(entry.number.is_some());
+                let packets = u64::from(entry.number.is_some());
+                reader.missed += packets;
+                reader.counts.evicted += packets;
+                sent.evicted += packets;
                 reader.cursor += entry.span;
             }
         }
@@ -220,11 +258,31 @@ impl Model {
         self.next_number += 1;
         self.committed.insert(start, Entry { span, number: Some(number) });
         self.tail = self.tail.max(start + span);
+        let sent = &mut self.sent[self.sending];
+        sent.packets += 1;
+        sent.slots += span;
         number
     }
 
-    fn release(&mut self, index: usize) -> &mut Reader {
+    /// Counts the packets that a subscriber holds as delivered again, if they were handed out
+    /// before.
+    fn count_redelivered(&mut self, index: usize) {
         let reader = self.readers[index].as_mut().unwrap();
+        let end = reader.redelivered_below.min(reader.cursor + reader.held).max(reader.cursor);
+        let held = self.committed.range(reader.cursor..end);
+        let again = held.filter(|(_, entry)| entry.number.is_some()).count() as u64;
+        reader.counts.redelivered += again;
+    }
+
+    fn release(&mut self, index: usize) -> &mut Reader {
+        self.count_redelivered(index);
+        let reader = self.readers[index].as_mut().unwrap();
+        for (_, entry) in self.committed.range(reader.cursor..reader.cursor + reader.held) {
+            if entry.number.is_some() {
+                reader.counts.packets += 1;
+                reader.counts.slots += entry.span;
+            }
+        }
         reader.cursor += reader.held;
         reader.held = 0;
         reader
@@ -236,6 +294,7 @@ impl Model {
         self.release(index);
         let reader = self.readers[index].as_mut().unwrap();
         if reader.missed > 0 {
+            reader.counts.missed += reader.missed;
             return Outcome::Missed(std::mem::take(&mut reader.missed));
         }
         while let Some(entry) = self.committed.get(&reader.cursor) {
@@ -332,6 +391,8 @@ impl Harness {
             next_number: 0,
             closed: false,
             left: false,
+            sending: 0,
+            sent: [Counts::default(); MAX_ENDPOINTS],
         };
         let ring = builder.heap().unwrap();
         let (publishers, subscribers) = Default::default();
@@ -375,6 +436,20 @@ impl Harness {
             }
         }
         self.check_backlogs();
+        self.check_counters();
+    }
+
+    fn check_counters(&self) {
+        for (index, publisher) in self.publishers.iter().enumerate() {
+            if let Some(publisher) = publisher {
+                assert_eq!(Counts::of(&publisher.counters()), self.model.sent[index]);
+            }
+        }
+        for (subscriber, reader) in self.subscribers.iter().zip(&self.model.readers) {
+            if let (Some(subscriber), Some(reader)) = (subscriber, reader) {
+                assert_eq!(Counts::of(&subscriber.counters()), reader.counts, "{reader:?}");
+            }
+        }
     }
 
     fn check_backlogs(&self) {
@@ -600,6 +675,7 @@ impl Harness {
             AfterReceive::Forget => forget(received),
             AfterReceive::Unreceive => {
                 Received::unreceive(received);
+                self.model.count_redelivered(index);
                 let reader = self.model.readers[index].as_mut().unwrap();
                 reader.redelivered_below =
                     reader.redelivered_below.max(reader.cursor + reader.held);
@@ -693,6 +769,7 @@ impl Harness {
             Ok(publisher) => {
                 assert!(!self.model.closed && (self.model.shared || used == 0));
                 self.publishers[free.unwrap()] = Some(publisher);
+                self.model.sent[free.unwrap()] = Counts::default();
                 self.model.left = false;
             }
             Err(OpenError::Closed { .. }) => assert!(self.model.closed),

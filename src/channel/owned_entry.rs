@@ -8,9 +8,10 @@ use crate::ring::membership::Side;
 use crate::ring::reap::{self, Death, Reaped, Slots};
 use crate::segment::Segment;
 use crate::segment::entry::{EntryId, OwnerState};
+use crate::segment::kept::KeptEventCount;
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
-use crate::segment::view::{KeptEventCount, RingMemory};
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::sys::{event::Event, futex, stop::Stop};
 use crate::wait::{Deadline, JOINT, Listener, Notifier, Sleep, Wait, Waiter};
@@ -24,7 +25,7 @@ pub(crate) const CUT_OFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct OwnedEntry {
     pub(crate) entry_id: EntryId,
-    memory: RingMemory,
+    pub(super) memory: RingMemory,
     pub(crate) waiter: Waiter,
     notifier: Notifier,
     /// The events of the other side. Each is opened when it is first set.
@@ -33,6 +34,8 @@ pub(crate) struct OwnedEntry {
     cut_off: Option<Detachment>,
     /// When to look for it again.
     cut_off_at: Deadline,
+    /// The endpoint has left: its entry may be another one's.
+    pub(super) has_left: bool,
     /// For event loops.
     pub(crate) listener: Option<Box<Listener>>,
     pub(crate) segment: Segment,
@@ -46,8 +49,18 @@ impl OwnedEntry {
         let fences = !futex::register_barrier();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
         let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
-        let listener = None;
-        Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, listener, segment }
+        Self {
+            entry_id,
+            memory,
+            waiter,
+            notifier,
+            events,
+            cut_off,
+            cut_off_at,
+            has_left: false,
+            listener: None,
+            segment,
+        }
     }
 
     /// The waiter for an entry.
@@ -57,7 +70,8 @@ impl OwnedEntry {
         wait: Wait,
     ) -> Result<Waiter, OpenError> {
         let sleep = segment.event(entry_id)?.map_or(Sleep::Futex, Sleep::Event);
-        Ok(Waiter::new(wait, sleep).with_stop(segment.stop()))
+        let counts = segment.memory().kept_events(entry_id);
+        Ok(Waiter::new(wait, sleep).with_stop(segment.stop()).with_counts(counts))
     }
 
     /// Sets how this endpoint waits from now on. If it only spins, its pages are made present.
@@ -150,10 +164,13 @@ impl OwnedEntry {
     fn wake_some(&mut self, packets: usize) {
         let event_count = event_count_of(&self.memory, Side::Subscribers);
         let packets = packets.max(1);
+        let mut woken = 0;
         self.notifier.wake(event_count, || {
             failpoint(Failpoint::Wake);
-            futex::wake(&event_count.futex, i32::try_from(packets).unwrap_or(i32::MAX)) < packets
+            woken = futex::wake(&event_count.futex, i32::try_from(packets).unwrap_or(i32::MAX));
+            woken < packets
         });
+        self.count_wake(woken > 0);
     }
 
     /// Wakes one more consumer of a queue. A consumer calls it at the end of a wait, if it leaves a
@@ -163,7 +180,7 @@ impl OwnedEntry {
         if self.wakes_some() {
             let event_count = self.event_count();
             event_count.futex.fetch_add(1, Ordering::SeqCst);
-            futex::wake(&event_count.futex, 1);
+            self.count_wake(futex::wake(&event_count.futex, 1) > 0);
         }
     }
 
@@ -173,22 +190,24 @@ impl OwnedEntry {
     pub(crate) fn wake_others(&mut self) {
         let event_count = event_count_of_others(&self.memory, self.entry_id);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.entry_id));
+        let mut has_woken = false;
         self.notifier.wake(event_count, || {
-            match segment.settings().parking {
+            has_woken = match segment.settings().parking {
                 Parking::Futex => {
                     failpoint(Failpoint::Wake);
-                    futex::wake_all(&event_count.futex);
+                    futex::wake_all(&event_count.futex) > 0
                 }
                 Parking::Event => set_events(segment, events, side.other()),
-            }
+            };
             true
         });
+        self.count_wake(has_woken);
     }
 
     /// Wakes both sides.
     pub(crate) fn wake_all(&mut self) {
         self.wake_others();
-        wake_side(&self.segment, side_of(self.entry_id));
+        self.count_wake(wake_side(&self.segment, side_of(self.entry_id)));
     }
 
     /// Returns true if the owner of an entry lives. This endpoint does.
@@ -200,6 +219,11 @@ impl OwnedEntry {
     /// as dead.
     pub(crate) fn release_liveness(&self) {
         self.segment.release_liveness(self.entry_id);
+    }
+
+    /// Goes on at another entry, after it left its own.
+    pub(crate) fn move_to(&mut self, entry_id: EntryId, waiter: Waiter) {
+        (self.entry_id, self.waiter) = (entry_id, waiter);
     }
 
     /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
@@ -257,6 +281,7 @@ impl OwnedEntry {
             let Some(_control) = self.segment.try_lock() else { return false };
             let is_alive = |entry_id| self.is_alive(entry_id);
             let reaped = reap(&self.segment, &self.memory, &is_alive);
+            self.count_recoveries(reaped);
             work(&is_alive) || reaped.changed
         };
         if changed {
@@ -272,12 +297,13 @@ pub(crate) fn wake_both_sides(segment: &Segment) {
     wake_side(segment, Side::Subscribers);
 }
 
-fn wake_side(segment: &Segment, side: Side) {
+/// Wakes a side. Returns true if a thread slept, or if that is not known.
+fn wake_side(segment: &Segment, side: Side) -> bool {
     let memory = segment.memory();
     let event_count = event_count_of(memory, side);
     event_count.futex.fetch_add(1, Ordering::SeqCst);
     match segment.settings().parking {
-        Parking::Futex => futex::wake_all(&event_count.futex),
+        Parking::Futex => futex::wake_all(&event_count.futex) > 0,
         Parking::Event => set_events(segment, &mut Vec::new(), side),
     }
 }
@@ -343,8 +369,9 @@ fn event_count_of_others(memory: &RingMemory, entry_id: EntryId) -> &EventCount 
 }
 
 /// Sets the event of every entry of a side that was ever used. Each event has one waiter; an event
-/// that is set without a waiter costs the next waiter one needless check of the ring.
-fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
+/// that is set without a waiter costs the next waiter one needless check of the ring. Returns true
+/// if there is such an entry.
+fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) -> bool {
     let memory = segment.memory();
     let membership = &memory.head().membership;
     let (used, most) = match side {
@@ -365,6 +392,7 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
             event.set();
         }
     }
+    used > 0
 }
 
 #[inline]

@@ -5,9 +5,9 @@ use super::waitable::{Selectable, Selectee, Waitable};
 #[cfg(feature = "async")]
 use crate::error::Failure;
 #[cfg(feature = "async")]
-use crate::segment::layout::EventCount;
+use crate::segment::kept::KeptEventCount;
 #[cfg(feature = "async")]
-use crate::segment::view::KeptEventCount;
+use crate::segment::layout::EventCount;
 #[cfg(feature = "async")]
 use crate::sys::stop::Stop;
 #[cfg(feature = "async")]

@@ -7,8 +7,8 @@
 //! An endpoint is armed when it found nothing: at the end of a `try_` call, or in a poll of the
 //! future.
 
+use crate::segment::kept::KeptEventCount;
 use crate::segment::layout::EventCount;
-use crate::segment::view::KeptEventCount;
 use crate::sys::event::AnyReadable;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Listener, Signal, Subject, Wait};

@@ -134,6 +134,11 @@ pub(crate) unsafe trait Cursor {
     /// [was handed out before](Self::is_redelivered).
     fn deliveries(&self, taken: &Taken) -> u64;
 
+    /// Fast path of [`release`](Self::release). Returns false if that must decide.
+    fn release_fast(&mut self) -> bool {
+        self.release()
+    }
+
     /// Releases the packet or batch in flight. Returns false if nothing was in flight.
     fn release(&mut self) -> bool;
 

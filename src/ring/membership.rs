@@ -19,6 +19,7 @@
 //!
 //! [`consumer_group`]: super::consumer_group
 
+use super::counters;
 use super::gate::{self, PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::overflow::LossCounter;
@@ -171,13 +172,16 @@ pub(super) fn join_publisher(memory: &RingMemory, settings: &Settings, index: us
     let head = memory.head();
     failpoint(Failpoint::JoinOwner);
     raise(&head.membership.publishers, index);
-    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
+    let entry = &memory.publishers()[index];
+    counters::begin_publisher(entry);
+    OwnerState::Taken.set(&entry.details.owner);
     // Pairs with the releases of the tail.
     let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
         // The predecessor may have died between the stamp of a packet and the tail.
         let geometry = Geometry::of(settings);
         (tail, _) = slot::scan_committed(memory, &geometry, tail, tail + geometry.capacity);
+        entry.record.sent.count_from(tail);
         // As in `Writer::publish_tail`.
         head.tail.store(tail, Ordering::Release);
     }
@@ -209,7 +213,8 @@ pub(super) fn join_subscriber(
     let entry = &memory.subscribers()[index];
     failpoint(Failpoint::JoinOwner);
     raise(&memory.head().membership.subscribers, index);
-    take(&entry.details.owner, OwnerState::Joining);
+    counters::begin_subscriber(entry);
+    OwnerState::Joining.set(&entry.details.owner);
     failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
     // Pinned against evictors: neither the packets that one would scan are protected yet, nor
@@ -226,6 +231,7 @@ pub(super) fn join_subscriber(
         let tail = memory.head().tail.load(Ordering::Acquire);
         placed = gate::history_start(memory, &geometry, placed, tail);
     }
+    counters::count_from(entry, settings, placed);
     entry.cursor.store(placed, Ordering::Release);
     if start != Start::Newcomer {
         // Before the other subscriber's cursor may move.
@@ -252,7 +258,8 @@ pub(super) fn join_consumer(memory: &RingMemory, index: usize) {
     entry.cursor.store(NOWHERE, Ordering::Release);
     entry.consumer.begin();
     raise(&memory.head().membership.subscribers, index);
-    take(&entry.details.owner, OwnerState::Consumer);
+    counters::begin_subscriber(entry);
+    OwnerState::Consumer.set(&entry.details.owner);
     failpoint(Failpoint::JoinCursor);
     // A scan that read the number of used entries before may read the shared cursor after this
     // consumer has moved it.
@@ -265,14 +272,17 @@ pub(super) fn join_cell_reader(memory: &RingMemory, index: usize) {
     failpoint(Failpoint::JoinOwner);
     // A writer's scan that reads the number of used entries before missed no pin.
     raise(&memory.head().membership.subscribers, index);
-    take(&entry.details.owner, OwnerState::Taken);
+    counters::begin_subscriber(entry);
+    OwnerState::Taken.set(&entry.details.owner);
 }
 
 /// Takes a publisher entry for a writer of cells.
 pub(super) fn join_cell_writer(memory: &RingMemory, index: usize) {
     failpoint(Failpoint::JoinOwner);
     raise(&memory.head().membership.publishers, index);
-    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
+    let entry = &memory.publishers()[index];
+    counters::begin_publisher(entry);
+    OwnerState::Taken.set(&entry.details.owner);
 }
 
 /// Takes over the entry of a dead consumer. Its in-flight word stays, and so does what it gates.
@@ -280,7 +290,8 @@ pub(super) fn join_cell_writer(memory: &RingMemory, index: usize) {
 pub(super) fn succeed_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     entry.consumer.begin();
-    take(&entry.details.owner, OwnerState::Consumer);
+    counters::begin_subscriber(entry);
+    OwnerState::Consumer.set(&entry.details.owner);
 }
 
 /// Creates a queue's shared cursor at the next packet, if there is none. Before the first packet is
@@ -301,14 +312,14 @@ pub(crate) fn keep_queue(memory: &RingMemory, settings: &Settings) {
 }
 
 /// Takes over a durable entry whose owner died or left, with the predecessor's cursor.
-pub(super) fn succeed(memory: &RingMemory, index: usize) -> Joined {
+pub(super) fn succeed(memory: &RingMemory, settings: &Settings, index: usize) -> Joined {
     let entry = &memory.subscribers()[index];
-    entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     // Pairs with the releases of the cursor, by the predecessor and by evictors.
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
     // Clears the predecessor's pin, if there is one. No process moves a pinned cursor, and pins are
     // cleared only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
+    counters::begin_at(entry, settings, stood);
     let redelivered_below = Some(entry.details.durable.handed_out());
     Joined { position: stood, loss: LossCounter::succeed(&entry.details), redelivered_below }
 }
@@ -334,8 +345,10 @@ pub(super) fn disown(memory: &RingMemory, index: usize) {
 /// Stops to gate publishers. The owner may call this without the control lock: the entry is reaped
 /// afterwards.
 pub(crate) fn release(memory: &RingMemory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    counters::settle(entry);
     // Pairs with the acquire in `gate::scan`: the owner has finished reading every slot.
-    memory.subscribers()[index].cursor.store(NOWHERE, Ordering::Release);
+    entry.cursor.store(NOWHERE, Ordering::Release);
 }
 
 /// Frees a publisher's entry. Its record is clear.
@@ -372,11 +385,6 @@ pub(crate) fn find_durable(memory: &RingMemory, name: &str) -> Option<usize> {
         OwnerState::of(&entry.details.owner) == OwnerState::Durable
             && entry.details.durable.has_name(name)
     })
-}
-
-fn take(owner: &EntryOwner, state: OwnerState) {
-    owner.pid.store(std::process::id(), Ordering::Relaxed);
-    state.set(owner);
 }
 
 /// Returns true if the entry has no owner.

@@ -42,6 +42,7 @@
 //! | start position of a new subscriber | [`gate`] |
 //! | ring state: open, left or closed | [`membership`] |
 //! | join and leave | [`membership`] |
+//! | what an endpoint counts | [`counters`] |
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
 //! | a passive reader | [`observer`] |
@@ -56,6 +57,7 @@ pub(crate) mod buffer;
 pub(crate) mod call;
 pub(crate) mod claim;
 pub(crate) mod consumer_group;
+pub(crate) mod counters;
 pub(crate) mod cursor;
 pub(crate) mod gate;
 pub(crate) mod geometry;

@@ -30,18 +30,23 @@ use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
 /// Moves every cursor below `target` up to the first packet boundary at or above it, as far as pins
-/// and open claims allow. The caller's next scan finds out how far that was.
-pub(crate) fn make_room(memory: &RingMemory, geometry: &Geometry, target: u64) {
+/// and open claims allow. The caller's next scan finds out how far that was. Returns the number of
+/// evicted packets, counted once for each subscriber that loses one.
+pub(crate) fn make_room(memory: &RingMemory, geometry: &Geometry, target: u64) -> u64 {
     let used = memory.head().membership.subscribers.load(Ordering::Relaxed) as usize;
-    for entry in memory.subscribers().iter().take(used) {
-        while evict(memory, geometry, entry, target) == Eviction::Raced {}
-    }
+    let entries = memory.subscribers().iter().take(used);
+    entries.fold(0, |evicted, entry| {
+        loop {
+            if let Eviction::Settled { packets } = evict(memory, geometry, entry, target) {
+                return evicted + packets;
+            }
+        }
+    })
 }
 
-#[derive(PartialEq, Eq)]
 enum Eviction {
-    /// The cursor moved, or cannot be moved.
-    Settled,
+    /// The cursor moved over this number of packets, or cannot be moved.
+    Settled { packets: u64 },
     /// Another process moved or pinned the cursor meanwhile.
     Raced,
 }
@@ -56,12 +61,12 @@ fn evict(
     let cursor = entry.cursor.load(Ordering::Acquire);
     // `NOWHERE` has the bit of the pin.
     if cursor == NOWHERE || cursor & PIN != 0 || cursor >= target {
-        return Eviction::Settled;
+        return Eviction::Settled { packets: 0 };
     }
     failpoint(Failpoint::EvictScan);
     let (boundary, packets) = slot::scan_committed(memory, geometry, cursor, target);
     if boundary == cursor {
-        return Eviction::Settled;
+        return Eviction::Settled { packets: 0 };
     }
     let details = &entry.details;
     details.evictions_begun.fetch_add(packets, Ordering::Relaxed);
@@ -77,7 +82,7 @@ fn evict(
     }
     // Pairs with the acquire in `evictions`.
     details.evictions_counted.fetch_add(packets, Ordering::Release);
-    Eviction::Settled
+    Eviction::Settled { packets }
 }
 
 /// How many packets a subscriber lost.

@@ -25,6 +25,8 @@ use crate::sync::Ordering;
 pub(crate) struct Reaped {
     /// Entries were freed, records resolved or pins cleared: sleepers may be able to go on.
     pub(crate) changed: bool,
+    /// Dead endpoints that were cleared.
+    pub(crate) endpoints: u64,
 }
 
 /// A dead owner whose entry is about to be cleared.
@@ -66,7 +68,8 @@ pub(crate) fn reap_and_report(
 ) -> Reaped {
     let mut reaped = Reaped::default();
     for index in 0..memory.publishers().len() {
-        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive, report);
+        let is_dead = reap_publisher(memory, settings, slots, index, is_alive, report);
+        reaped.endpoints += u64::from(is_dead);
     }
     // The entry of a shared cursor has no owner, and a pin on it is a consumer's.
     let first = if settings.queue { SHARED + 1 } else { 0 };
@@ -74,8 +77,10 @@ pub(crate) fn reap_and_report(
         reaped.changed |= consumer_group::unpin(memory, is_alive);
     }
     for index in first..memory.subscribers().len() {
-        reaped.changed |= reap_subscriber(memory, settings, index, is_alive, report);
+        let is_dead = reap_subscriber(memory, settings, index, is_alive, report);
+        reaped.endpoints += u64::from(is_dead);
     }
+    reaped.changed |= reaped.endpoints > 0;
     reaped
 }
 

@@ -1,10 +1,10 @@
 //! The typed view of a board's cells. A [`CellMemory`] owns its memory as every view does.
 
 #[cfg(not(loom))]
+use super::kept::KeptEventCount;
+#[cfg(not(loom))]
 use super::layout::HEADER;
 use super::layout::{CellHead, Slot};
-#[cfg(not(loom))]
-use super::view::KeptEventCount;
 use super::view::{Owner, RingMemory};
 #[cfg(not(loom))]
 use crate::sync::Ordering;

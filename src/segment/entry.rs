@@ -67,6 +67,32 @@ impl OwnerState {
     }
 }
 
+impl EntryOwner {
+    /// Makes this process the owner, whose counters `begin` anew. Under the control lock, before
+    /// the state is stored.
+    pub(crate) fn change(&self, begin: impl FnOnce()) {
+        // A reader of the counters that sees the same time before and behind them read those of one
+        // owner. Pairs with the fence in `ring::counters`.
+        self.since.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        begin();
+        self.pid.store(std::process::id(), Ordering::Relaxed);
+        // Pairs with the acquire in `ring::counters`.
+        self.since.store(now(), Ordering::Release);
+    }
+}
+
+/// The time of the monotonic clock in nanoseconds, never 0.
+#[cfg(not(loom))]
+fn now() -> u64 {
+    crate::sys::machine::monotonic().max(1)
+}
+
+#[cfg(loom)]
+fn now() -> u64 {
+    1
+}
+
 /// Phase of a worker slot, in one word:
 ///
 /// ```text

@@ -35,6 +35,7 @@
 //! `docs/internals/memory-layout.md` has each word with its offset. Offsets of the parts are in
 //! `segment::places`, the protocol over the words in `ring`.
 
+use super::counters::{PublisherCounts, SubscriberCounts, TrafficWords};
 use super::roles::{ConsumerWords, DurableWords, RedeliveryWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
@@ -199,6 +200,8 @@ pub(crate) struct PublisherDetails {
     /// Slots below this position may be written to. Stored by the owner before it writes there.
     /// Never lowered, also not by the next owner.
     pub(crate) limit: AtomicU64,
+    /// Rare events. Written by the owner alone.
+    pub(crate) counts: PublisherCounts,
 }
 
 /// A claim in progress, or about to be tried: the slots `[position, position + len)`.
@@ -209,6 +212,8 @@ pub(crate) struct Record {
     pub(crate) position: AtomicU64,
     /// Number of slots.
     pub(crate) len: AtomicU64,
+    /// What the publisher sent. Written by the owner alone.
+    pub(crate) sent: TrafficWords,
 }
 
 /// The owner of an entry. Written under the control lock.
@@ -219,6 +224,9 @@ pub(crate) struct EntryOwner {
     pub(crate) state: AtomicU32,
     /// Process id, for display only. Liveness comes from the kernel.
     pub(crate) pid: AtomicU32,
+    /// When the owner took the entry, in nanoseconds of the monotonic clock, for display only. 0
+    /// while the counters of the entry begin anew.
+    pub(crate) since: AtomicU64,
 }
 
 /// The entry of one subscriber.
@@ -232,6 +240,10 @@ pub(crate) struct SubscriberEntry {
     pub(crate) consumer: ConsumerWords,
     /// How often the packet in flight was handed out.
     pub(crate) redelivery: RedeliveryWords,
+    /// What the subscriber received. Written by the owner alone, as the next words.
+    pub(crate) received: TrafficWords,
+    /// Rare events.
+    pub(crate) counts: SubscriberCounts,
     /// The owner, and the rarely written words.
     pub(crate) details: CachePadded<SubscriberDetails>,
 }
@@ -361,7 +373,8 @@ pub(crate) struct Slot {
 impl PublisherEntry {
     /// A vacant entry.
     pub(crate) fn vacant() -> Self {
-        let record = Record { position: AtomicU64::new(NOWHERE), len: AtomicU64::new(0) };
+        let (position, len) = (AtomicU64::new(NOWHERE), AtomicU64::new(0));
+        let record = Record { position, len, sent: TrafficWords::default() };
         Self { record: CachePadded::new(record), details: CachePadded::default() }
     }
 }
@@ -371,7 +384,7 @@ impl SubscriberEntry {
     /// A vacant entry.
     pub(crate) fn vacant() -> Self {
         let cursor = AtomicU64::new(NOWHERE);
-        let (consumer, redelivery, details) = Default::default();
-        Self { cursor, consumer, redelivery, details }
+        let (consumer, redelivery, received, counts, details) = Default::default();
+        Self { cursor, consumer, redelivery, received, counts, details }
     }
 }

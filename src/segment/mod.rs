@@ -16,8 +16,10 @@
 //! under loom; each of them begins with that `cfg`.
 
 pub(crate) mod board_cells;
+pub(crate) mod counters;
 pub(crate) mod entry;
 pub(crate) mod inventory;
+pub(crate) mod kept;
 pub(crate) mod layout;
 pub(crate) mod name;
 pub(crate) mod roles;

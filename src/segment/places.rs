@@ -4,8 +4,9 @@
 
 use super::entry::EntryId;
 use super::layout::{
-    BLOCKS, CallCell, CellHead, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
-    SubscriberDetails, SubscriberEntry, TypeEntry, WorkerSlot,
+    BLOCKS, CallCell, CellHead, EntryOwner, HEADER, Head, MAX_TYPES, PublisherDetails,
+    PublisherEntry, Record, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails, SubscriberEntry,
+    TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
 use crate::sys::{event, page_size};
@@ -19,12 +20,20 @@ const _: () = {
     assert!(offset_of!(Head, membership) == 640);
     assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
     assert!(size_of::<PublisherEntry>() == 256);
+    assert!(size_of::<EntryOwner>() == 16 && offset_of!(EntryOwner, since) == 8);
+    assert!(offset_of!(Record, sent) == 16);
+    assert!(offset_of!(PublisherDetails, caller) == 16);
+    assert!(offset_of!(PublisherDetails, types) == 40);
+    assert!(offset_of!(PublisherDetails, counts) == 64);
     assert!(size_of::<SubscriberEntry>() == 256);
     assert!(offset_of!(SubscriberEntry, consumer) == 8);
+    assert!(offset_of!(SubscriberEntry, redelivery) == 24);
+    assert!(offset_of!(SubscriberEntry, received) == 40);
+    assert!(offset_of!(SubscriberEntry, counts) == 64);
     assert!(offset_of!(SubscriberEntry, details) == 128);
-    assert!(offset_of!(SubscriberDetails, evictions_begun) == 8);
-    assert!(offset_of!(SubscriberDetails, durable) == 24);
-    assert!(offset_of!(SubscriberDetails, types) == 112);
+    assert!(offset_of!(SubscriberDetails, evictions_begun) == 16);
+    assert!(offset_of!(SubscriberDetails, durable) == 32);
+    assert!(offset_of!(SubscriberDetails, types) == 120);
     assert!(size_of::<TypeEntry>() == 128);
     assert!(size_of::<WorkerSlot>() == 256);
     assert!(size_of::<CallCell>() == 128 && offset_of!(CallCell, reply) == 16);

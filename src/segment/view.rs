@@ -6,20 +6,20 @@
 //! or the boxes of a test. The last view frees the memory, in any order in which the views and
 //! their segment are dropped. Hot paths borrow a view and do not clone it.
 
-use super::entry::EntryId;
 #[cfg(not(loom))]
-use super::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
+use super::counters::EventWords;
+use super::entry::EntryId;
+pub(crate) use super::kept::Owner;
+#[cfg(not(loom))]
+use super::kept::{KeptEventCount, KeptWords};
+#[cfg(not(loom))]
+use super::layout::{CallCell, SHORT_REPLY, SLOT};
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use super::settings::Settings;
 #[cfg(not(loom))]
 use crate::sync::Ordering;
-use std::any::Any;
 use std::hash::Hasher;
 use std::ptr::NonNull;
-use std::sync::Arc;
-
-/// Keeps the memory behind a view valid and in place: a mapping, a heap block, or a test's boxes.
-pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
 
 /// Second half of the key of the salt's hash.
 const KEY: u64 = u64::from_le_bytes(*b"pktring\0");
@@ -253,45 +253,6 @@ impl LockedEntry {
     }
 }
 
-/// An event count that keeps its memory.
-///
-/// # Invariant
-///
-/// `event_count` is valid for shared access as long as `_owner` lives.
-#[cfg(not(loom))]
-#[derive(Clone, Debug)]
-pub(crate) struct KeptEventCount {
-    event_count: NonNull<EventCount>,
-    _owner: Owner,
-}
-
-#[cfg(not(loom))]
-impl KeptEventCount {
-    /// # Safety
-    ///
-    /// `event_count` is valid for shared access as long as `owner` lives.
-    pub(super) unsafe fn of_parts(event_count: &EventCount, owner: Owner) -> Self {
-        Self { event_count: NonNull::from(event_count), _owner: owner }
-    }
-}
-
-#[cfg(not(loom))]
-// SAFETY: an event count is two atomics. The owner is `Send` and `Sync`.
-unsafe impl Send for KeptEventCount {}
-#[cfg(not(loom))]
-// SAFETY: as for `Send`.
-unsafe impl Sync for KeptEventCount {}
-
-#[cfg(not(loom))]
-impl std::ops::Deref for KeptEventCount {
-    type Target = EventCount;
-
-    fn deref(&self) -> &EventCount {
-        // SAFETY: valid by the invariant; `self` keeps the owner.
-        unsafe { self.event_count.as_ref() }
-    }
-}
-
 #[cfg(not(loom))]
 impl RingMemory {
     /// The event count on which subscribers sleep, and workers in a directory.
@@ -304,9 +265,24 @@ impl RingMemory {
         self.kept(&self.head().writers)
     }
 
-    /// `event_count` is one of this memory.
-    fn kept(&self, event_count: &EventCount) -> KeptEventCount {
-        KeptEventCount { event_count: NonNull::from(event_count), _owner: self.owner() }
+    /// The counters of the rare events of an entry's owner.
+    pub(crate) fn kept_events(&self, entry_id: EntryId) -> Option<KeptWords<EventWords>> {
+        self.events(entry_id).map(|words| self.kept(words))
+    }
+
+    /// The counters of the rare events of an entry's owner; `None` without such an entry.
+    pub(crate) fn events(&self, entry_id: EntryId) -> Option<&EventWords> {
+        match entry_id {
+            EntryId::Publisher(at) => Some(&self.publishers().get(at)?.details.counts.events),
+            EntryId::Subscriber(at) => Some(&self.subscribers().get(at)?.counts.events),
+            EntryId::WorkerSlot(_) => None,
+        }
+    }
+
+    /// `words` are of this memory.
+    fn kept<T>(&self, words: &T) -> KeptWords<T> {
+        // SAFETY: the words of a view are valid as long as its owner lives.
+        unsafe { KeptWords::of_parts(words, self.owner()) }
     }
 }
 
@@ -361,8 +337,9 @@ impl CallMemory {
 
     /// The event count of a cell. `None` without such a cell.
     pub(crate) fn event_count(&self, cell: u16) -> Option<KeptEventCount> {
-        let event_count = NonNull::from(&self.cells().get(usize::from(cell))?.event_count);
-        Some(KeptEventCount { event_count, _owner: Owner::clone(&self._owner) })
+        let event_count = &self.cells().get(usize::from(cell))?.event_count;
+        // SAFETY: valid by invariant 1, as long as the owner lives.
+        Some(unsafe { KeptWords::of_parts(event_count, Owner::clone(&self._owner)) })
     }
 
     /// Bytes of memory for replies.

@@ -45,9 +45,9 @@ fn is_refused() -> bool {
 /// The longest sleep if the kernel refuses futexes: the sleeper is not woken.
 const REFUSED: Duration = Duration::from_millis(1);
 
-/// Wakes all threads that sleep on `word`, in every process.
-pub(crate) fn wake_all(word: &AtomicU32) {
-    wake(word, i32::MAX);
+/// Wakes all threads that sleep on `word`, in every process. Returns how many.
+pub(crate) fn wake_all(word: &AtomicU32) -> usize {
+    wake(word, i32::MAX)
 }
 
 /// Wakes up to `most` threads that sleep on `word`, in every process. Returns how many. If there

@@ -3,6 +3,8 @@
 
 use super::Wait;
 use crate::segment::layout::EventCount;
+#[cfg(not(loom))]
+use crate::segment::{counters::EventWords, kept::KeptWords};
 #[cfg(loom)]
 use crate::sync::fence;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
@@ -63,6 +65,9 @@ pub(crate) struct Waiter {
     /// The stop that ends its waits from outside.
     #[cfg(not(loom))]
     stop: Option<Stop>,
+    /// Where its sleeps are counted.
+    #[cfg(not(loom))]
+    counts: Option<KeptWords<EventWords>>,
 }
 
 impl Waiter {
@@ -75,6 +80,8 @@ impl Waiter {
             several_cores: cores() > 1,
             #[cfg(not(loom))]
             stop: None,
+            #[cfg(not(loom))]
+            counts: None,
         }
     }
 
@@ -82,6 +89,12 @@ impl Waiter {
     #[cfg(not(loom))]
     pub(crate) fn with_stop(self, stop: Option<&Stop>) -> Self {
         Self { stop: stop.cloned(), ..self }
+    }
+
+    /// Returns this waiter with sleeps that are counted.
+    #[cfg(not(loom))]
+    pub(crate) fn with_counts(self, counts: Option<KeptWords<EventWords>>) -> Self {
+        Self { counts, ..self }
     }
 
     /// Sets what ends its waits from now on.
@@ -255,7 +268,7 @@ impl Waiter {
                 return false;
             }
             if naps_since.is_some_and(|since| since.elapsed() > BEFORE_NAP) {
-                std::thread::sleep(NAP);
+                self.counted(|| std::thread::sleep(NAP));
             } else if !self.several_cores || spun > BEFORE_YIELD {
                 std::thread::yield_now();
             }
@@ -264,7 +277,7 @@ impl Waiter {
 
     #[cfg(not(loom))]
     fn sleep(&self, event_count: &EventCount, seen: u32, bound: Duration) {
-        match (&self.sleep, &self.stop) {
+        self.counted(|| match (&self.sleep, &self.stop) {
             (Sleep::Futex, None) => futex::wait(&event_count.futex, seen, bound),
             (Sleep::Futex, Some(stop)) => {
                 if !futex::wait_any(&[(&event_count.futex, seen), (stop.word(), 0)], bound) {
@@ -274,7 +287,21 @@ impl Waiter {
             // A stop does not set events.
             (Sleep::Event(_), Some(stop)) if stop.is_stopped() => {}
             (Sleep::Event(event), _) => event.wait(bound),
-        }
+        });
+    }
+
+    /// Counts a sleep, and measures it. The clock is read for a sleep only.
+    #[cfg(not(loom))]
+    fn counted(&self, sleep: impl FnOnce()) {
+        let Some(counts) = &self.counts else { return sleep() };
+        let began = Instant::now();
+        sleep();
+        counts.add_park(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    #[cfg(loom)]
+    fn counted(&self, sleep: impl FnOnce()) {
+        sleep();
     }
 
     #[cfg(loom)]

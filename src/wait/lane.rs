@@ -12,7 +12,7 @@
 use super::notify::Signal;
 use super::pace::{LONGEST, nanos};
 use super::sleeper::{Id, Sleeper, Wanted, Word};
-use crate::segment::view::KeptEventCount;
+use crate::segment::kept::KeptEventCount;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::futex;
 use crate::sys::machine::monotonic;
@@ -279,7 +279,9 @@ impl Lane {
             for (id, wanted) in round.wanted {
                 sleeper.set(id, wanted);
             }
-            round.passed_on.iter().for_each(|word| futex::wake_all(&word.futex));
+            for word in &round.passed_on {
+                futex::wake_all(&word.futex);
+            }
             for signal in &round.fired {
                 // A waker that panics must not end the thread that serves other endpoints.
                 let _ = catch_unwind(AssertUnwindSafe(|| signal.fire()));

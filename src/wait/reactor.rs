@@ -30,7 +30,7 @@ use super::lane::{LANES, Lane, LaneEntry, Lanes};
 use super::notify::Signal;
 use super::pace::{Pace, Subject, nanos};
 use super::sleeper::{Id, POLL};
-use crate::segment::view::KeptEventCount;
+use crate::segment::kept::KeptEventCount;
 use crate::sync::Ordering;
 use crate::sys::machine::monotonic;
 use crate::sys::stop::Stop;

@@ -19,7 +19,7 @@
 //!   millisecond.
 
 use super::pace::LONGEST;
-use crate::segment::view::KeptEventCount;
+use crate::segment::kept::KeptEventCount;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::futex;
 use crate::sys::machine::monotonic;

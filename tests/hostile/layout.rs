@@ -146,21 +146,16 @@ impl Layout {
     pub(crate) fn entries(&self) -> Vec<Word> {
         let publishers = (0..self.max_publishers).flat_map(|index| {
             let at = self.publisher(index);
-            [
-                word(at),
-                word(at + 8),
-                half(at + 128),
-                half(at + 132),
-                word(at + 136),
-                word(at + 144),
-                word(at + 152),
-                word(at + 160),
-            ]
+            let record = (0..5).map(move |index| word(at + index * 8));
+            let details = (0..5).map(move |detail| word(at + 136 + detail * 8));
+            let counts = (0..6).map(move |count| word(at + 192 + count * 8));
+            let state = [half(at + 128), half(at + 132)];
+            state.into_iter().chain(record).chain(details).chain(counts)
         });
         let subscribers = (0..self.max_subscribers).flat_map(|index| {
             let at = self.subscriber(index);
-            let line = (0..5).map(move |index| word(at + index * 8));
-            let details = (0..14).map(move |detail| word(at + 136 + detail * 8));
+            let line = (0..16).map(move |index| word(at + index * 8));
+            let details = (0..15).map(move |detail| word(at + 136 + detail * 8));
             [half(at + 128), half(at + 132)].into_iter().chain(line).chain(details)
         });
         publishers.chain(subscribers).collect()

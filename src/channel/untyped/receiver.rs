@@ -291,7 +291,13 @@ impl<C: Cursor> Receiver<C> {
     #[inline(never)]
     fn release_slow(&mut self) {
         let is_acked = match self.ack_mode {
-            AckMode::Drop => true,
+            AckMode::Drop => {
+                self.cursor.release();
+                if self.entry.must_notify_publishers() {
+                    self.notify_publishers_of_room();
+                }
+                return;
+            }
             AckMode::DropUnlessPanicking => !std::thread::panicking(),
             AckMode::Explicit => false,
         };
@@ -336,7 +342,7 @@ impl<C: Cursor> HoldsPacket for Receiver<C> {
     fn release(&mut self) {
         // Short, because it becomes a part of each function that drops a guard.
         if self.ack_mode != AckMode::Drop
-            || !self.cursor.release()
+            || !self.cursor.release_fast()
             || self.entry.must_notify_publishers()
         {
             self.release_slow();
@@ -351,6 +357,7 @@ impl<C: Cursor> Drop for Receiver<C> {
             return;
         }
         let _hold = Hold::new();
+        self.entry.end_counts();
         let control = self.entry.segment.lock_bounded();
         reports::leaving(&self.entry.segment, self.entry.entry_id);
         self.cursor.leave(self.entry.segment.settings(), control.is_some());

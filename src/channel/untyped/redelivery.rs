@@ -119,7 +119,8 @@ impl GroupReceiver {
         let (group, entry) = (&mut self.cursor, &mut self.entry);
         let control = entry.segment.lock_bounded()?;
         let settings = entry.segment.settings();
-        owned_entry::reap(&entry.segment, group.memory(), &|entry_id| entry.is_alive(entry_id));
+        let is_alive = |entry_id| entry.is_alive(entry_id);
+        entry.count_recoveries(owned_entry::reap(&entry.segment, group.memory(), &is_alive));
         // More than half of the entries must be free, so that consumers can join.
         if membership::free(group.memory(), Side::Subscribers) <= settings.max_subscribers / 2 {
             return None;
@@ -128,9 +129,10 @@ impl GroupReceiver {
         let wait = entry.waiter.wait();
         let waiter = OwnedEntry::waiter(&entry.segment, new, wait).ok()?;
         group.move_to(entry.segment.lock_entry(new).ok()??);
+        // Its old entry gets no more counts from here on, and the new one has them.
         entry.release_liveness();
         drop(control);
-        (entry.entry_id, entry.waiter) = (new, waiter);
+        entry.move_to(new, waiter);
         Some(())
     }
 }

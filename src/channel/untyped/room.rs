@@ -18,8 +18,9 @@ use crate::ring::claim::{Full, Writer};
 use crate::ring::gate::{Gate, position};
 use crate::ring::membership::RingState;
 use crate::segment::entry::EntryId;
+use crate::segment::kept::KeptEventCount;
 use crate::segment::layout::EventCount;
-use crate::segment::view::{KeptEventCount, RingMemory};
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Listener, PENDING, Subject, Timeout, Wait, wait_until};
@@ -48,6 +49,7 @@ impl Sender {
         timeout: Timeout,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendFailure> {
+        self.writer.count_full();
         if !timeout.waits() {
             return self.claim_from_dead(full, claim);
         }

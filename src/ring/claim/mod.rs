@@ -210,8 +210,14 @@ impl Writer {
         failpoint(Failpoint::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());
         match self.claims {
-            Claims::Exclusive => self.publish_tail(),
-            Claims::Shared => self.close_if_complete(),
+            Claims::Exclusive => {
+                self.count_inner(descriptor.span());
+                self.publish_tail();
+            }
+            Claims::Shared => {
+                self.own().record.sent.add(1, descriptor.span() - 1);
+                self.close_if_complete();
+            }
         }
         position
     }
@@ -226,8 +232,22 @@ impl Writer {
         slot::commit(&self.memory, self.at, descriptor, Failpoint::CommitStamp);
         failpoint(Failpoint::CommitAfter);
         self.at.go_in_lap(&self.memory, position + descriptor.span());
+        self.count_inner(descriptor.span());
         self.publish_tail();
         position
+    }
+
+    /// Counts the inner slots of a packet of an exclusive ring, whose tail counts the slots.
+    #[inline(always)]
+    fn count_inner(&self, span: u64) {
+        if span > 1 {
+            self.own().record.sent.add_inner(span - 1);
+        }
+    }
+
+    /// Counts a claim that found no room.
+    pub(crate) fn count_full(&self) {
+        self.own().details.counts.add_full();
     }
 
     /// Aborts the open claim, if there is one: its rest becomes a void packet. For claims that were
@@ -254,7 +274,8 @@ impl Writer {
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;
         if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
-            overflow::make_room(&self.memory, &self.geometry, needed - capacity);
+            let evicted = overflow::make_room(&self.memory, &self.geometry, needed - capacity);
+            self.own().details.counts.add_evicted(evicted);
             // The fence in this scan also orders the evictions before it against a subscriber that
             // joins beside another one (`membership::join_subscriber`).
             gate = gate::scan(&self.memory, tail, oldest);
@@ -334,6 +355,7 @@ impl Writer {
         }
         if padding > 0 {
             self.stamp_void(padding);
+            self.own().record.sent.pass(padding);
             self.publish_tail();
         }
         self.widen();

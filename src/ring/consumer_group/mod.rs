@@ -38,13 +38,13 @@ pub(crate) use orphans::{has_in_flight, unpin};
 #[cfg(not(loom))]
 pub(crate) use orphans::{is_pinned, orphaned_entry, skip_voids};
 
-#[cfg(not(loom))]
-use super::cursor::payload_of;
 use super::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use super::gate::{PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::membership::{self, OnConsumerDeath, SHARED};
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
+#[cfg(not(loom))]
+use super::{counters, cursor::payload_of};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE, SubscriberEntry};
@@ -143,6 +143,7 @@ impl ConsumerGroup {
         entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
         membership::disown(&self.memory, self.entry);
+        counters::move_to(&entries[self.entry], &entries[entry]);
         self.entry = entry;
         self.held = None;
     }
@@ -341,8 +342,10 @@ unsafe impl Cursor for ConsumerGroup {
         if let Some(taken) = self.held
             && self.is_redelivered
         {
-            let words = &self.memory.subscribers()[self.entry].redelivery;
+            let entry = &self.memory.subscribers()[self.entry];
+            let words = &entry.redelivery;
             words.set(taken.position, words.of(taken.position).saturating_add(1));
+            entry.counts.add_redelivered(1);
         }
     }
 
@@ -357,9 +360,8 @@ unsafe impl Cursor for ConsumerGroup {
 
     #[inline]
     fn release(&mut self) -> bool {
-        if self.held.take().is_none() {
-            return false;
-        }
+        let Some(taken) = self.held.take() else { return false };
+        self.memory.subscribers()[self.entry].received.add(1, taken.descriptor.span() - 1);
         failpoint(Failpoint::TakeAck);
         // Pairs with the acquires in `gate::scan`: this consumer read the slots before a publisher
         // writes to them. And in `unpin`: the shared cursor is seen moved with it.

@@ -12,9 +12,11 @@
 //! Every receive first releases the packet in flight. So a forgotten guard holds slots until the
 //! next call of its subscriber, and no longer.
 
+mod counting;
 mod read_ahead;
 mod takes;
 
+use self::counting::plain_held;
 use self::read_ahead::ReadAhead;
 #[cfg(not(loom))]
 use super::cursor::payload_of;
@@ -22,10 +24,10 @@ use super::cursor::{Cursor, Fault, Next, Taken};
 use super::gate::{PIN, position};
 use super::geometry::Geometry;
 use super::membership::{self, Joined, Start};
-use super::overflow::{LossCounter, Missed};
+use super::overflow::LossCounter;
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
-use crate::segment::layout::{FARTHEST, SubscriberEntry};
+use crate::segment::layout::{NOWHERE, SubscriberEntry};
 use crate::segment::settings::{Overflow, Settings};
 use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::Ordering;
@@ -57,6 +59,12 @@ pub(crate) struct Reader {
     at: StampedPosition,
     /// Slots in flight from `at` on.
     held: u64,
+    /// Slots whose release counts nothing: 1, or [`NOWHERE`] if each release counts.
+    plain_held: u64,
+    /// Packets of the batch in flight behind its first one.
+    more: u64,
+    /// Slots of void packets in the batch in flight.
+    void: u64,
     first: Descriptor,
     read_ahead: ReadAhead,
     /// The packets of the last batch, until its guard takes them. The allocation is reused.
@@ -85,12 +93,13 @@ impl Reader {
     /// Takes over the locked entry of a durable subscriber that left, under the control lock.
     pub(crate) fn succeed(entry: LockedEntry) -> Self {
         let (memory, settings, entry) = entry.into_subscriber();
-        let joined = membership::succeed(&memory, entry);
+        let joined = membership::succeed(&memory, &settings, entry);
         Self::new(memory, &settings, entry, joined)
     }
 
     fn new(memory: RingMemory, settings: &Settings, entry: usize, joined: Joined) -> Self {
         let pins = settings.overflow == Overflow::DropOldest;
+        let has_redelivery = joined.redelivered_below.is_some_and(|end| joined.position < end);
         Self {
             at: StampedPosition::at(&memory, joined.position),
             memory,
@@ -100,6 +109,9 @@ impl Reader {
             durable: joined.redelivered_below.is_some(),
             is_plain: !pins && joined.redelivered_below.is_none(),
             held: 0,
+            plain_held: plain_held(pins, has_redelivery),
+            more: 0,
+            void: 0,
             first: Descriptor::void(1),
             read_ahead: ReadAhead::new(joined.position),
             list: Vec::new(),
@@ -150,7 +162,10 @@ impl Reader {
         };
         (self.held, self.first) = (descriptor.span(), descriptor);
         if descriptor.kind() == Kind::Void {
-            self.release();
+            if !self.pins {
+                self.own().received.pass(self.held);
+            }
+            self.advance();
             return None;
         }
         failpoint(Failpoint::Receive);
@@ -187,11 +202,6 @@ impl Reader {
         self.at.position..self.at.position + self.held
     }
 
-    /// The packets whose eviction was not reported yet, although the cursor did not move.
-    pub(crate) fn unreported_loss(&mut self) -> Option<Missed> {
-        self.loss.late(&self.memory.subscribers()[self.entry].details)
-    }
-
     #[inline(always)]
     fn own(&self) -> &SubscriberEntry {
         &self.memory.subscribers()[self.entry]
@@ -205,6 +215,18 @@ impl Reader {
             let end = end.max(self.redelivered_below);
             self.own().details.durable.set_handed_out(end);
         }
+    }
+
+    /// Moves the cursor over the slots in flight.
+    #[inline(always)]
+    fn advance(&mut self) {
+        failpoint(Failpoint::Release);
+        self.at.go(&self.memory, self.at.position + self.held);
+        self.held = 0;
+        // Pairs with the acquires in `gate::scan` and `overflow::evict`: this subscriber read the
+        // slots before a publisher writes to them. In a `DropOldest` ring this unpins the cursor,
+        // which no other process moves while it is pinned.
+        self.own().cursor.store(self.at.position, Ordering::Release);
     }
 
     /// Clears the pin where the cursor stands. The cursor is pinned, or no other process moves it.
@@ -226,23 +248,6 @@ impl Reader {
             Ordering::Relaxed,
         );
         pinned.is_ok()
-    }
-
-    /// Follows the cursor if an evictor moved it. `None`: it was moved over void packets only.
-    #[cold]
-    fn follow_eviction(&mut self) -> Option<Next> {
-        // Pairs with the release half of the eviction.
-        let cursor = self.own().cursor.load(Ordering::Acquire);
-        // Only this subscriber pins and unpins it, and evictors move it forward.
-        if cursor > FARTHEST || cursor < self.at.position {
-            return Some(Next::Corrupt(Fault::Cursor));
-        }
-        if cursor == self.at.position {
-            return Some(self.unreported_loss().map_or(Next::Nothing, Next::Missed));
-        }
-        self.at.go(&self.memory, cursor);
-        let missed = self.loss.missed(&self.memory.subscribers()[self.entry].details);
-        (missed.packets > 0 || !missed.exact).then_some(Next::Missed(missed))
     }
 }
 
@@ -360,26 +365,26 @@ unsafe impl Cursor for Reader {
         if self.is_redelivered(taken) { self.own().redelivery.of(taken.position) } else { 1 }
     }
 
-    // Always: a part of each function that drops a guard.
     #[inline(always)]
-    fn release(&mut self) -> bool {
-        if self.held == 0 {
+    fn release_fast(&mut self) -> bool {
+        // One comparison tells that a packet is in flight, and that there is nothing to count.
+        if self.held != self.plain_held {
             return false;
         }
-        failpoint(Failpoint::Release);
-        self.at.go(&self.memory, self.at.position + self.held);
-        self.held = 0;
-        // Pairs with the acquires in `gate::scan` and `overflow::evict`: this subscriber read the
-        // slots before a publisher writes to them. In a `DropOldest` ring this unpins the cursor,
-        // which no other process moves while it is pinned.
-        self.own().cursor.store(self.at.position, Ordering::Release);
+        self.advance();
         true
+    }
+
+    fn release(&mut self) -> bool {
+        self.release_fast() || self.release_counted()
     }
 
     fn unreceive(&mut self) {
         if self.held > 0 {
+            self.count_redelivered();
             self.redelivered_below = self.redelivered_below.max(self.range().end);
-            self.held = 0;
+            self.plain_held = NOWHERE;
+            (self.held, self.more, self.void) = (0, 0, 0);
             self.unpin();
         }
     }

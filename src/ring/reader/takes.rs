@@ -66,6 +66,7 @@ impl Reader {
         let list = &mut self.list;
         list.clear();
         list.push(first);
+        let mut void = 0;
         let mut at = self.at.to(&self.memory, self.at.position + self.held);
         while list.len() < most {
             let found = slot::inspect(&self.memory, &self.geometry, at);
@@ -76,10 +77,13 @@ impl Reader {
                     break;
                 }
                 list.push(Taken { position: at.position, descriptor });
+            } else {
+                void += descriptor.span();
             }
             at.go(&self.memory, at.position + descriptor.span());
         }
         self.held = at.position - self.at.position;
+        (self.more, self.void) = (list.len() as u64 - 1, void);
         // The delivery of `first` was counted when it was taken. Those of the others are not
         // counted: a batch has no verb that reports them.
         self.record_end(self.range().end);
@@ -114,6 +118,7 @@ impl Reader {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
             self.held = end - held.start;
+            self.measure_batch();
             self.record_end(end);
         }
     }
@@ -137,6 +142,7 @@ impl Reader {
             at.go(&self.memory, at.position + descriptor.span());
         }
         if skipped > 0 {
+            self.count_skipped(skipped, newest.0.position - self.at.position);
             failpoint(Failpoint::Release);
             (self.at, self.first) = newest;
             self.held = self.first.span();

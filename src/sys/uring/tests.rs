@@ -98,7 +98,9 @@ fn as_many_words_as_are_allowed_are_all_reported() {
         uring.wait_for(word, 0, token).unwrap();
     }
     uring.sleep_timeout(Duration::ZERO).unwrap();
-    words.iter().for_each(futex::wake_all);
+    words.iter().for_each(|word| {
+        futex::wake_all(word);
+    });
     let mut tokens: Vec<u64> = (0..MOST_QUEUED).map(|_| report(&mut uring).0).collect();
     tokens.sort_unstable();
     assert!(tokens.into_iter().eq(0..MOST_QUEUED as u64));
