@@ -195,7 +195,6 @@ mod wait;
 pub mod with;
 
 pub use error::{Detachment, ObjectName, OpenError, TypeRoom};
-pub use ring::counters::Counters;
 pub use ring::overflow::Missed;
 pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;

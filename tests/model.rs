@@ -15,9 +15,10 @@
 
 mod support;
 
+use packetring::inspect::Counters;
 use packetring::{
-    Claims, Counters, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail,
-    TryRecvError, TrySendError, rkyv,
+    Claims, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail, TryRecvError,
+    TrySendError, rkyv,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};

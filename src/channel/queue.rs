@@ -83,7 +83,7 @@ impl<T: Packet> QueueConsumer<T> {
     }
 
     /// What this consumer counted since it joined. Cost: about 20 loads.
-    pub fn counters(&self) -> crate::Counters {
+    pub fn counters(&self) -> crate::ring::counters::Counters {
         self.receiver.entry.counters()
     }
 

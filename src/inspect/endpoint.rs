@@ -1,6 +1,7 @@
 //! Endpoints: of rings, and of boards.
 
 use super::WorkerNames;
+use crate::ring::counters::{self, Counters};
 use crate::ring::snapshot::{
     CursorSnapshot, Lag, OwnerSnapshot, PublisherSnapshot, RingSnapshot, SubscriberSnapshot,
 };
@@ -51,6 +52,9 @@ pub struct EndpointInfo {
     /// Packets that a subscriber of a ring that drops the oldest lost. Includes the losses of
     /// earlier subscribers at the same entry: compare two snapshots.
     pub evicted: u64,
+    /// What it sent or received, lost and waited for, since it joined. An endpoint of a board
+    /// counts none of that.
+    pub counters: Counters,
 }
 
 /// The role of an endpoint.
@@ -152,6 +156,7 @@ impl Source<'_> {
             deliveries: 0,
             claim: None,
             evicted: 0,
+            counters: counters::snapshot(self.segment.memory(), id).unwrap_or_default(),
         })
     }
 

@@ -45,6 +45,7 @@ mod content;
 mod endpoint;
 mod ring;
 
+pub use crate::ring::counters::Counters;
 pub use crate::ring::snapshot::Lag;
 pub use content::{BoardInspection, CallAreaInspection, CellInfo, DirectoryInspection};
 pub use endpoint::{EndpointInfo, EndpointRole, InFlight, OpenClaim};

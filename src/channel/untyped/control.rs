@@ -218,7 +218,7 @@ macro_rules! publisher_control {
             }
 
             /// What this publisher counted since it joined. Cost: about 20 loads.
-            pub fn counters(&self) -> $crate::Counters {
+            pub fn counters(&self) -> $crate::ring::counters::Counters {
                 self.sender.entry.counters()
             }
 
@@ -288,7 +288,7 @@ macro_rules! subscriber_control {
             }
 
             /// What this subscriber counted since it joined. Cost: about 20 loads.
-            pub fn counters(&self) -> $crate::Counters {
+            pub fn counters(&self) -> $crate::ring::counters::Counters {
                 self.receiver.entry.counters()
             }
 

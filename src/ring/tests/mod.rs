@@ -7,6 +7,8 @@
 mod accounts;
 pub(super) mod boxes;
 #[cfg(not(loom))]
+mod counters;
+#[cfg(not(loom))]
 mod guards;
 #[cfg(not(loom))]
 mod hostile;
