@@ -32,6 +32,7 @@ pages! {
     tuning = "guide/tuning.md";
     operating = "guide/operating.md";
     tracing = "guide/tracing.md";
+    command = "guide/command.md";
     from_pm2 = "guide/from-pm2.md";
     from_channels = "guide/from-channels.md";
     from_iceoryx2 = "guide/from-iceoryx2.md";

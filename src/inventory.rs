@@ -22,6 +22,9 @@ use std::time::Duration;
 
 pub use crate::segment::entry::Kept;
 
+/// The layout version of this build: it opens segments with this [`layout`](ObjectInfo::layout).
+pub const LAYOUT_VERSION: u32 = raw::LAYOUT_VERSION;
+
 /// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -178,7 +181,7 @@ pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
 /// [`System`](OpenError::System) if `/dev/shm` cannot be listed. An error at one object is its
 /// [`StayReason`].
 pub fn purge() -> Result<Purged, OpenError> {
-    purge_those(|_| true)
+    purge_where(|_| true)
 }
 
 /// Removes the deserted objects of this user whose names have this
@@ -200,11 +203,28 @@ pub fn purge() -> Result<Purged, OpenError> {
 /// As [`purge()`], and [`BadSettings`](OpenError::BadSettings) for an invalid prefix.
 pub fn purge_prefix(prefix: &str) -> Result<Purged, OpenError> {
     Namespace::of_prefix(prefix).check()?;
-    purge_those(|object| object.prefix.as_deref().unwrap_or_default() == prefix)
+    purge_where(|object| object.prefix.as_deref().unwrap_or_default() == prefix)
 }
 
-/// Removes the deserted objects that `is_meant` selects.
-fn purge_those(is_meant: impl Fn(&ObjectInfo) -> bool) -> Result<Purged, OpenError> {
+/// Removes the deserted objects of this user that `is_meant` selects: see [`purge()`]. Other
+/// objects are neither removed nor reported. For example, a program that showed a list to a person
+/// removes no object that was not in the list.
+///
+/// ```
+/// use packetring::{Ring, inventory::purge_where};
+///
+/// let name = format!("chosen-{}", std::process::id());
+/// let ring = Ring::open(&name)?;
+/// let purged = purge_where(|object| object.name == name)?;
+/// assert!(purged.removed.is_empty() && purged.stays[0].0.is_attached);
+/// # drop(ring);
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`purge()`].
+pub fn purge_where(is_meant: impl Fn(&ObjectInfo) -> bool) -> Result<Purged, OpenError> {
     let mut purged = Purged { removed: Vec::new(), stays: Vec::new() };
     for object in inventory()?.into_iter().filter(is_meant) {
         match Segment::clear_away(&object.object, settle) {

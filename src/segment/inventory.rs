@@ -11,6 +11,7 @@
 
 use super::entry::Kept;
 use super::identity;
+pub(crate) use super::identity::VERSION as LAYOUT_VERSION;
 use super::mapped::ATTACHED;
 use super::name::Name;
 use super::object;

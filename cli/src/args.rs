@@ -1,0 +1,132 @@
+//! The arguments of the command. Help, completions and man pages come from these definitions.
+
+use crate::ls::LsArgs;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Shown below the help of the command.
+const MORE: &str = "\
+Names:
+  prices                a plain ring or board
+  shop/topic/prices     an object of the cluster `shop`: CLUSTER/KIND/NAME, where KIND is topic,
+                        inbox, queue, service, board, replies or socket
+  shop/prices           the same without the kind, if only one object fits
+  shop/directory        the directory of the workers of `shop`
+  shop/events           the events of `shop`
+  staging:prices        an object with the prefix `staging`, also in front of a cluster. Without a
+                        prefix, PACKETRING_PREFIX is tried first, then all prefixes
+  /dev/shm/packetring.prices
+                        an object by its file
+
+Exit status:
+  0  done, and nothing found that needs attention
+  1  failed, or found: `doctor` a problem, `clean` without --yes an object to remove, `ls NAME` no
+     such object
+  2  the arguments are wrong
+
+JSON (--json):
+  One object a line: {\"format\":1,\"command\":\"ls\",\"result\":{...}}, or with \"error\":{\"message\":\"...\"}
+  in place of the result. Commands that run on print one such object for each event. New members may
+  be added at any time; a change of a member raises \"format\".
+
+Colors are used on a terminal only, and not if NO_COLOR is set.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "packetring",
+    version,
+    about = "Lists, inspects and cleans up what packetring keeps in shared memory.",
+    long_about = None,
+    after_help = MORE,
+    propagate_version = true
+)]
+pub(crate) struct Args {
+    /// Prints JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colors
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// The verb.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When the output has colors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists rings, clusters and their objects
+    Ls(LsArgs),
+    /// Removes what dead processes left; never what a living process uses
+    ///
+    /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
+    /// or needs --yes. Durable subscribers, open jobs, and names and inboxes of workers stay.
+    Clean(CleanArgs),
+    /// Checks whether this machine is set up well for packetring
+    ///
+    /// Each check is ok, a warning or a problem, with the reason and the remedy.
+    Doctor(DoctorArgs),
+    /// Prints the completions for a shell
+    ///
+    /// For bash, write them to ~/.local/share/bash-completion/completions/packetring.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the man page, or writes one for each command into a folder
+    Man {
+        /// The folder
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<std::path::PathBuf>,
+    },
+}
+
+/// Arguments of `clean`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CleanArgs {
+    /// Removes without a question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Objects of this cluster only
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    /// Objects with this prefix only; an empty one means those without a prefix
+    #[arg(long)]
+    pub(crate) prefix: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    /// Exit status 1 for warnings, too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Leaves out the measurement of the cores, which takes a quarter of a second
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+impl Command {
+    /// The verb, as in errors and in JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Ls(_) => "ls",
+            Self::Clean(_) => "clean",
+            Self::Doctor(_) => "doctor",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The objects of this user: what dead processes left, and what this build cannot read.
+
+use super::Check;
+use crate::ls::State;
+use crate::{names, text};
+use packetring::inventory::{LAYOUT_VERSION, ObjectInfo};
+
+/// All checks of the objects.
+pub(super) fn checks() -> Vec<Check> {
+    match packetring::inventory() {
+        Ok(objects) => judge(&objects),
+        Err(error) => vec![Check::problem(
+            "objects",
+            format!("cannot be listed: {error}"),
+            "see the checks of /dev/shm",
+        )],
+    }
+}
+
+fn judge(objects: &[ObjectInfo]) -> Vec<Check> {
+    let of = |state: State| objects.iter().filter(move |object| State::of(object) == state);
+    let mut checks = Vec::new();
+    for object in of(State::Damaged) {
+        let fault = object.fault.as_ref().map(ToString::to_string).unwrap_or_default();
+        checks.push(Check::problem(
+            "objects",
+            format!("{} is damaged: {fault}", names::full(object)),
+            "end its processes and delete it",
+        ));
+    }
+    for object in of(State::OtherLayout) {
+        let layout = object.layout.unwrap_or_default();
+        checks.push(Check::warning(
+            "objects",
+            format!("{} has layout {layout}, this command {LAYOUT_VERSION}", names::full(object)),
+            "build all processes and this command with one version of packetring",
+        ));
+    }
+    let (left, bytes) = of(State::Left).fold((0, 0), |(n, sum), one| (n + 1, sum + one.bytes));
+    if left > 0 {
+        checks.push(Check::warning(
+            "objects",
+            format!("dead processes left {}, {}", text::count(left, "object"), text::bytes(bytes)),
+            "`packetring clean` removes them",
+        ));
+    }
+    if checks.is_empty() {
+        let number = text::count(objects.len(), "object");
+        checks.push(Check::ok("objects", format!("{number}, all in use or kept on purpose")));
+    }
+    checks
+}

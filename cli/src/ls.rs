@@ -1,0 +1,343 @@
+//! `ls`: the list of rings, clusters and their objects.
+
+use crate::names;
+use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
+use crate::text::{self, Align, Cell, Table};
+use anstyle::Style;
+use clap::{Args, ValueEnum};
+use packetring::inventory::{Kept, LAYOUT_VERSION, ObjectInfo, ObjectKind};
+use serde::Serialize;
+use std::io::Write;
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// Objects of these names only; a name with `*` is a pattern, and a cluster's name means all of
+    /// its objects
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Objects of this cluster only
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<String>,
+    /// Objects with this prefix only; an empty one means those without a prefix
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Objects of these kinds only: ring, board, directory, topic, inbox, queue, service, replies,
+    /// events, socket, foreign
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    kind: Vec<String>,
+    /// Objects that no living process uses only
+    #[arg(long)]
+    left: bool,
+    /// The order
+    #[arg(long, value_enum, default_value_t = Order::Name, value_name = "COLUMN")]
+    sort: Order,
+}
+
+/// The order of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// By name
+    Name,
+    /// The largest first
+    Size,
+    /// The youngest first
+    Age,
+}
+
+/// The state of an object, as `ls` and `clean` show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// A living process is attached, and this build can read the object.
+    InUse,
+    /// No process is attached, and something durable keeps the object.
+    Kept,
+    /// No process is attached, and nothing keeps the object: `clean` removes it.
+    Left,
+    /// The object has another layout, and a process is attached or it may keep something.
+    OtherLayout,
+    /// The object contradicts itself.
+    Damaged,
+    /// A file of another program.
+    Foreign,
+}
+
+impl State {
+    /// The state of an object.
+    pub(crate) fn of(object: &ObjectInfo) -> Self {
+        let is_other = object.layout.is_some_and(|layout| layout != LAYOUT_VERSION);
+        match (&object.fault, &object.kept) {
+            _ if object.kind == ObjectKind::Foreign => Self::Foreign,
+            (Some(_), _) => Self::Damaged,
+            _ if is_other && (object.is_attached || object.kept == Kept::Unknown) => {
+                Self::OtherLayout
+            }
+            _ if object.is_attached => Self::InUse,
+            (None, Kept::Nothing) => Self::Left,
+            (None, _) => Self::Kept,
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::InUse => GREEN,
+            Self::Kept => Style::new(),
+            Self::Left | Self::OtherLayout => YELLOW,
+            Self::Damaged => RED,
+            Self::Foreign => DIM,
+        }
+    }
+}
+
+/// What is known of an object, as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    name: String,
+    kind: &'static str,
+    prefix: Option<String>,
+    cluster: Option<String>,
+    plain_name: String,
+    path: String,
+    bytes: u64,
+    mode: String,
+    layout: Option<u32>,
+    state: State,
+    /// What a person reads about the state.
+    detail: String,
+    is_attached: bool,
+    processes: Vec<u32>,
+    age_seconds: f64,
+    kept: Option<KeptContent>,
+}
+
+/// What keeps an object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum KeptContent {
+    Durable(Vec<String>),
+    Jobs { waiting_slots: u64, in_flight: usize },
+    Workers(Vec<String>),
+    Unknown,
+}
+
+impl Listed {
+    /// What is known of an object.
+    pub(crate) fn of(object: &ObjectInfo) -> Self {
+        let kept = match &object.kept {
+            Kept::Nothing => None,
+            Kept::Durable(names) => Some(KeptContent::Durable(names.clone())),
+            Kept::Jobs { waiting_slots, in_flight } => {
+                Some(KeptContent::Jobs { waiting_slots: *waiting_slots, in_flight: *in_flight })
+            }
+            Kept::Workers(names) => Some(KeptContent::Workers(names.clone())),
+            _ => Some(KeptContent::Unknown),
+        };
+        Self {
+            name: names::full(object),
+            kind: names::word(object.kind),
+            prefix: object.prefix.clone(),
+            cluster: object.cluster.clone(),
+            plain_name: object.name.clone(),
+            path: object.path.display().to_string(),
+            bytes: object.bytes,
+            mode: format!("{:04o}", object.mode),
+            layout: object.layout,
+            state: State::of(object),
+            detail: detail(object),
+            is_attached: object.is_attached,
+            processes: object.processes.clone(),
+            age_seconds: object.age.as_secs_f64(),
+            kept,
+        }
+    }
+}
+
+/// The state of an object for people, as in `in use, keeps durable readers: log`.
+pub(crate) fn detail(object: &ObjectInfo) -> String {
+    let state = match State::of(object) {
+        State::InUse => "in use".to_owned(),
+        State::Kept => "kept".to_owned(),
+        State::Left if object.layout.is_none() && object.kind != ObjectKind::Socket => {
+            "left incomplete".to_owned()
+        }
+        State::Left => "left".to_owned(),
+        State::OtherLayout => format!(
+            "{}layout {}, this command reads {LAYOUT_VERSION}",
+            if object.is_attached { "in use, " } else { "" },
+            object.layout.unwrap_or_default(),
+        ),
+        State::Damaged => "damaged".to_owned(),
+        State::Foreign => "not of packetring".to_owned(),
+    };
+    match &object.kept {
+        Kept::Durable(_) if object.kind == ObjectKind::Inbox => {
+            format!("{state}, keeps its messages")
+        }
+        Kept::Durable(readers) => format!("{state}, durable: {}", joined(readers)),
+        Kept::Jobs { waiting_slots, in_flight } => {
+            format!("{state}, jobs: {waiting_slots} slots wait, {in_flight} in flight")
+        }
+        Kept::Workers(workers) => format!("{state}, workers: {}", joined(workers)),
+        _ => state,
+    }
+}
+
+fn joined(names: &[String]) -> String {
+    names.iter().map(|name| text::plain(name)).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints the list.
+pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let all = packetring::inventory()?;
+    check_kinds(&args.kind)?;
+    let is_listed = |object: &&ObjectInfo| {
+        is_of(object, args.cluster.as_deref(), args.prefix.as_deref())
+            && (args.kind.is_empty()
+                || args.kind.iter().any(|kind| kind == names::word(object.kind)))
+            && (!args.left || !object.is_attached)
+            && (args.names.is_empty() || args.names.iter().any(|name| is_named(object, name)))
+    };
+    let mut objects: Vec<_> = all.iter().filter(is_listed).collect();
+    if let Some(name) = args.names.iter().find(|name| !all.iter().any(|one| is_named(one, name))) {
+        return Err(names::not_found(&all, name));
+    }
+    objects.sort_by_key(|object| names::full(object));
+    match args.sort {
+        Order::Name => {}
+        Order::Size => objects.sort_by_key(|object| std::cmp::Reverse(object.bytes)),
+        Order::Age => objects.sort_by_key(|object| object.age),
+    }
+    if output.is_json {
+        let objects: Vec<_> = objects.into_iter().map(Listed::of).collect();
+        output.json(&serde_json::json!({ "objects": objects, "layout": LAYOUT_VERSION }))?;
+    } else {
+        print(&objects, output)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn check_kinds(kinds: &[String]) -> Result<(), Failure> {
+    const KINDS: [&str; 12] = [
+        "ring",
+        "board",
+        "directory",
+        "topic",
+        "inbox",
+        "queue",
+        "service",
+        "replies",
+        "events",
+        "socket",
+        "foreign",
+        "unknown",
+    ];
+    match kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+        Some(kind) => Err(Failure::Usage(format!(
+            "no object is of the kind {kind:?}; the kinds are {}",
+            KINDS.join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Returns true if an object has this cluster and this prefix, where they are given.
+pub(crate) fn is_of(object: &ObjectInfo, cluster: Option<&str>, prefix: Option<&str>) -> bool {
+    cluster.is_none_or(|cluster| object.cluster.as_deref() == Some(cluster))
+        && prefix.is_none_or(|prefix| object.prefix.as_deref().unwrap_or_default() == prefix)
+}
+
+fn is_named(object: &ObjectInfo, name: &str) -> bool {
+    if name.contains('*') {
+        return is_match(&names::full(object), name);
+    }
+    let is_of_cluster = match (&object.cluster, &object.prefix) {
+        (None, _) => false,
+        (Some(cluster), Some(prefix)) if name.contains(':') => {
+            format!("{prefix}:{cluster}") == name
+        }
+        (Some(cluster), _) => cluster == name,
+    };
+    is_of_cluster || names::fits(object, name)
+}
+
+/// Returns true if a text fits a pattern, in which `*` stands for any characters.
+fn is_match(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+fn print(objects: &[&ObjectInfo], output: &mut Output) -> Result<(), Failure> {
+    if objects.is_empty() {
+        writeln!(output, "no objects")?;
+        return Ok(());
+    }
+    let mut table = Table::new([
+        ("NAME", Align::Left),
+        ("KIND", Align::Left),
+        ("SIZE", Align::Right),
+        ("AGE", Align::Right),
+        ("PROCESSES", Align::Left),
+        ("STATE", Align::Left),
+    ]);
+    for object in objects {
+        let pids: Vec<_> = object.processes.iter().map(u32::to_string).collect();
+        table.push([
+            text::plain(&names::full(object)).into_owned().into(),
+            names::word(object.kind).into(),
+            text::bytes(object.bytes).into(),
+            text::age(object.age).into(),
+            shortened(&pids).into(),
+            Cell::styled(detail(object), State::of(object).style()),
+        ]);
+    }
+    table.print(output)?;
+    let bytes = objects.iter().map(|object| object.bytes).sum();
+    let left = objects.iter().filter(|object| State::of(object) == State::Left).count();
+    let advice = match left {
+        0 => String::new(),
+        _ => format!(
+            "; {} left: `packetring clean` removes such objects",
+            text::count(left, "object")
+        ),
+    };
+    let sum = format!("{}, {}{advice}", text::count(objects.len(), "object"), text::bytes(bytes));
+    let sum = output.paint(DIM, sum);
+    writeln!(output, "{sum}")?;
+    Ok(())
+}
+
+/// The first process ids, and how many more there are.
+fn shortened(pids: &[String]) -> String {
+    match pids {
+        [] => "-".to_owned(),
+        [shown @ .., _, _] if pids.len() > 4 => {
+            format!("{} +{}", shown[..3].join(" "), pids.len() - 3)
+        }
+        pids => pids.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (text, pattern) in [("prices", "pri*"), ("shop/topic/x", "*/topic/*"), ("aba", "a*a")] {
+            assert!(is_match(text, pattern), "{text} {pattern}");
+        }
+        for (text, pattern) in [("prices", "*x*"), ("a", "a*a"), ("ab", "*a")] {
+            assert!(!is_match(text, pattern), "{text} {pattern}");
+        }
+    }
+}

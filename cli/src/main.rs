@@ -1,0 +1,46 @@
+//! The command `packetring`: it lists, inspects and cleans up what packetring keeps in shared
+//! memory.
+//!
+//! It looks at objects without joining them: it takes no entry and no lock of a ring, and no living
+//! process notices it. `clean` alone changes something, through the library's
+//! [`purge_where`](packetring::inventory::purge_where).
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod clean;
+mod doctor;
+mod ls;
+mod manual;
+#[expect(dead_code, reason = "for the commands that follow")]
+mod names;
+mod output;
+mod text;
+
+use args::{Args, Command};
+use clap::Parser;
+use output::{Failure, Outcome, Output};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut output = Output::new(&args, args.command.name());
+    match run(args.command, &mut output) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Err(failure) => ExitCode::from(output.fail(&failure)),
+    }
+}
+
+fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
+    let outcome = match command {
+        Command::Ls(args) => ls::run(&args, output),
+        Command::Clean(args) => clean::run(&args, output),
+        Command::Doctor(args) => doctor::run(&args, output),
+        Command::Completions { shell } => manual::completions(shell, output),
+        Command::Man { to } => manual::man(to.as_deref(), output),
+    }?;
+    output.flush()?;
+    Ok(outcome)
+}

@@ -1,0 +1,111 @@
+//! `ls`, and the names of objects.
+
+use crate::support::{Prefix, run};
+use insta::assert_snapshot;
+use packetring::{Board, Worker};
+use std::os::unix::fs::FileExt;
+
+#[test]
+fn all_kinds_of_objects_are_listed() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().capacity(64 * 1024).open("prices").unwrap();
+    let _reader = ring.durable::<u64>("log").unwrap();
+    let _state = Board::<u64>::builder().prefix(&prefix.0).open::<u64>("state").unwrap();
+    let worker = Worker::builder().prefix(&prefix.0).join("my shop", "billing").unwrap();
+    let _inbox = worker.inbox().unwrap();
+    let _topic = worker.topic("quotes").publisher::<u64>().unwrap();
+    let _jobs = worker.queue_publisher::<u64>("jobs").unwrap();
+    prefix.leave("old");
+
+    let ran = run(&["ls", "--prefix", &prefix.0]);
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+    insta::with_settings!({ filters => [
+        (r"\d+\.?\d* (B|[KMG]iB)", "SIZE"), (r"\d+ s\b", "AGE"), (r" +", " "),
+    ] }, {
+        assert_snapshot!(prefix.redact(&ran.out), @r"
+        NAME KIND SIZE AGE PROCESSES STATE
+        P:my shop/directory directory SIZE AGE PID in use, workers: billing
+        P:my shop/inbox/billing inbox SIZE AGE PID in use, keeps its messages
+        P:my shop/queue/jobs queue SIZE AGE PID in use
+        P:my shop/topic/quotes topic SIZE AGE PID in use
+        P:old ring SIZE AGE - left
+        P:prices ring SIZE AGE PID in use, durable: log
+        P:state board SIZE AGE PID in use
+        7 objects, SIZE; 1 object left: `packetring clean` removes such objects
+        ");
+    });
+
+    let json = run(&["ls", "--json", "--prefix", &prefix.0, "--kind", "ring,topic"]).result();
+    let objects = json["objects"].as_array().unwrap();
+    let names: Vec<_> = objects.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let name = |rest: &str| format!("{}:{rest}", prefix.0);
+    assert_eq!(names, [name("my shop/topic/quotes"), name("old"), name("prices")]);
+    let prices = &objects[2];
+    assert_eq!(prices["kept"]["durable"][0], "log");
+    assert_eq!(prices["processes"][0], std::process::id());
+    assert_eq!((&prices["state"], &objects[1]["state"]), (&"in_use".into(), &"left".into()));
+    assert_eq!(prices["bytes"], std::fs::metadata(prefix.file("prices")).unwrap().len());
+
+    let left = run(&["ls", "--json", "--prefix", &prefix.0, "--left"]).result();
+    assert_eq!(left["objects"].as_array().unwrap().len(), 1);
+    drop(worker);
+}
+
+#[test]
+fn names_select_objects_in_each_form() {
+    let prefix = Prefix::new();
+    let _ring = prefix.ring().open("prices").unwrap();
+    let worker = Worker::builder().prefix(&prefix.0).join("shop", "a").unwrap();
+    let _topic = worker.topic("prices").publisher::<u64>().unwrap();
+    let listed = |name: &str| {
+        let ran = run(&["ls", "--json", "--prefix", &prefix.0, name]);
+        assert_eq!(ran.status, 0, "{name}: {ran:?}");
+        ran.result()["objects"].as_array().unwrap().len()
+    };
+    let full = format!("{}:shop/topic/prices", prefix.0);
+    for (name, count) in [
+        ("prices", 1),
+        ("shop/prices", 1),
+        (&full, 1),
+        (&prefix.file("prices"), 1),
+        ("shop", 2),
+        ("*prices", 2),
+        ("*/directory", 1),
+    ] {
+        assert_eq!(listed(name), count, "{name}");
+    }
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_name_that_nothing_has_is_an_error_with_candidates() {
+    let prefix = Prefix::new();
+    let name = format!("quotes-{}", prefix.0);
+    let _ring = prefix.ring().open(&name).unwrap();
+    let ran = run(&["ls", &name.replacen("quotes", "qoutes", 1)]);
+    assert_eq!((ran.status, ran.out.as_str()), (1, ""));
+    assert!(ran.error.contains(&format!("similar names: {}:{name}", prefix.0)), "{}", ran.error);
+    let ran = run(&["ls", &format!("unlike-all-{}", "x".repeat(60))]);
+    assert!(ran.error.contains("`packetring ls` lists all objects"), "{}", ran.error);
+}
+
+#[test]
+fn objects_of_another_layout_and_damaged_ones_are_listed_as_such() {
+    let prefix = Prefix::new();
+    let _newer = prefix.ring().open("newer").unwrap();
+    prefix.leave("damaged");
+    let open =
+        |name: &str| std::fs::OpenOptions::new().write(true).open(prefix.file(name)).unwrap();
+    open("newer").write_all_at(&1000_u32.to_le_bytes(), 16).unwrap();
+    open("damaged").set_len(8192).unwrap();
+    std::fs::write(prefix.file("strange"), "no segment").unwrap();
+
+    let ran = run(&["ls", "--prefix", &prefix.0]);
+    assert!(ran.out.contains("in use, layout 1000, this command reads "), "{}", ran.out);
+    let json = run(&["ls", "--json", "--prefix", &prefix.0]).result();
+    let mut states: Vec<_> = json["objects"].as_array().unwrap().iter().collect();
+    states.sort_by_key(|one| one["path"].as_str().unwrap());
+    let states: Vec<_> = states.iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["damaged", "other_layout", "foreign"]);
+    assert_eq!(run(&["ls", &prefix.file("strange")]).status, 0);
+}

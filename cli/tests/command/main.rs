@@ -1,0 +1,22 @@
+//! The command as a user runs it: the built binary, against live rings of this process and of
+//! children.
+//!
+//! Each test has a prefix of its own, so it sees no object of another test or program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod clean;
+mod general;
+mod ls;
+mod support;
+
+/// Entry point of the child processes; does nothing without a role.
+#[test]
+fn child() {
+    support::run_role();
+}

@@ -1,0 +1,112 @@
+//! Runs the command and child processes.
+
+use packetring::{Ring, RingBuilder};
+use serde_json::Value;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A prefix of one test. Its objects are removed at the end.
+pub(crate) struct Prefix(pub(crate) String);
+
+impl Prefix {
+    /// A prefix that nothing else has.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Builds rings with this prefix.
+    pub(crate) fn ring(&self) -> RingBuilder {
+        Ring::builder().prefix(&self.0)
+    }
+
+    /// The path of a plain ring.
+    pub(crate) fn file(&self, name: &str) -> String {
+        format!("/dev/shm/packetring.{}:{name}", self.0)
+    }
+
+    /// Leaves a ring, as a killed process does.
+    pub(crate) fn leave(&self, name: &str) {
+        let mut child = start_role("leave", &[&self.0, name]);
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Replaces this prefix, process ids, sizes and ages in an output by words.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "P").replace(&std::process::id().to_string(), "PID")
+    }
+}
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        let files = std::fs::read_dir("/dev/shm").unwrap().map(|file| file.unwrap().path());
+        let start = self.file("");
+        for file in files.filter(|file| file.to_string_lossy().starts_with(&start)) {
+            // A ring that still lives goes with its last endpoint.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// Runs the command with these arguments.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    Ran::of(&command(arguments).output().unwrap())
+}
+
+/// The command with these arguments, not started.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packetring"));
+    command.args(arguments).env_remove("PACKETRING_PREFIX").env_remove("NO_COLOR");
+    command.env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+/// What the command printed.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) error: String,
+}
+
+impl Ran {
+    pub(crate) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            error: text(&output.stderr),
+        }
+    }
+
+    /// The result in the only line of JSON.
+    pub(crate) fn result(&self) -> Value {
+        let line: Value = serde_json::from_str(self.out.trim_end()).expect(&self.out);
+        assert_eq!(line["format"], 1);
+        assert!(line["command"].is_string());
+        line["result"].clone()
+    }
+}
+
+const ROLE: &str = "PACKETRING_TEST_ROLE";
+
+/// Starts this test binary in a role.
+pub(crate) fn start_role(role: &str, arguments: &[&str]) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["child", "--exact", "--nocapture", "--test-threads=1"]);
+    child.env(ROLE, format!("{role} {}", arguments.join(" ")));
+    child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Runs the role of this process, if it has one.
+pub(crate) fn run_role() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let words: Vec<_> = role.split(' ').collect();
+    match *words {
+        ["leave", prefix, name] => {
+            let _ring = Ring::builder().prefix(prefix).open(name).unwrap();
+            std::process::exit(0);
+        }
+        _ => panic!("{role}"),
+    }
+}
