@@ -1,6 +1,8 @@
 //! The arguments of the command. Help, completions and man pages come from these definitions.
 
+use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
+use crate::workers::WorkersArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -69,6 +71,10 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Lists rings, clusters and their objects
     Ls(LsArgs),
+    /// Shows one object: geometry, endpoints, positions, packet types
+    Inspect(InspectArgs),
+    /// Lists the workers of a cluster, with the backlogs of their inboxes
+    Workers(WorkersArgs),
     /// Removes what dead processes left; never what a living process uses
     ///
     /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
@@ -123,6 +129,8 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ls(_) => "ls",
+            Self::Inspect(_) => "inspect",
+            Self::Workers(_) => "workers",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",
             Self::Completions { .. } => "completions",

@@ -2,9 +2,11 @@
 
 use crate::names;
 use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
+use crate::rings::{self, Summary};
 use crate::text::{self, Align, Cell, Table};
 use anstyle::Style;
 use clap::{Args, ValueEnum};
+use packetring::inspect;
 use packetring::inventory::{Kept, LAYOUT_VERSION, ObjectInfo, ObjectKind};
 use serde::Serialize;
 use std::io::Write;
@@ -109,6 +111,9 @@ pub(crate) struct Listed {
     processes: Vec<u32>,
     age_seconds: f64,
     kept: Option<KeptContent>,
+    /// Endpoints, backlog and types. `null` if the object has none or could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoints: Option<Summary>,
 }
 
 /// What keeps an object.
@@ -123,7 +128,7 @@ enum KeptContent {
 
 impl Listed {
     /// What is known of an object.
-    pub(crate) fn of(object: &ObjectInfo) -> Self {
+    pub(crate) fn of(object: &ObjectInfo, endpoints: Option<Summary>) -> Self {
         let kept = match &object.kept {
             Kept::Nothing => None,
             Kept::Durable(names) => Some(KeptContent::Durable(names.clone())),
@@ -149,6 +154,7 @@ impl Listed {
             processes: object.processes.clone(),
             age_seconds: object.age.as_secs_f64(),
             kept,
+            endpoints,
         }
     }
 }
@@ -191,25 +197,34 @@ fn joined(names: &[String]) -> String {
 pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let all = packetring::inventory()?;
     check_kinds(&args.kind)?;
-    let is_listed = |object: &&ObjectInfo| {
+    if let Some(name) = args.names.iter().find(|name| !all.iter().any(|one| is_named(one, name))) {
+        return Err(names::not_found(&all, name));
+    }
+    let is_listed = |object: &ObjectInfo| {
         is_of(object, args.cluster.as_deref(), args.prefix.as_deref())
             && (args.kind.is_empty()
                 || args.kind.iter().any(|kind| kind == names::word(object.kind)))
             && (!args.left || !object.is_attached)
             && (args.names.is_empty() || args.names.iter().any(|name| is_named(object, name)))
     };
-    let mut objects: Vec<_> = all.iter().filter(is_listed).collect();
-    if let Some(name) = args.names.iter().find(|name| !all.iter().any(|one| is_named(one, name))) {
-        return Err(names::not_found(&all, name));
-    }
-    objects.sort_by_key(|object| names::full(object));
+    let mut objects = all;
+    objects.retain(is_listed);
+    objects.sort_by_cached_key(names::full);
     match args.sort {
         Order::Name => {}
         Order::Size => objects.sort_by_key(|object| std::cmp::Reverse(object.bytes)),
         Order::Age => objects.sort_by_key(|object| object.age),
     }
+    let objects: Vec<_> = inspect::objects(objects)
+        .into_iter()
+        .map(|found| {
+            let summary = Summary::of(&found);
+            (found.info, summary)
+        })
+        .collect();
     if output.is_json {
-        let objects: Vec<_> = objects.into_iter().map(Listed::of).collect();
+        let objects = objects.into_iter().map(|(object, summary)| Listed::of(&object, summary));
+        let objects: Vec<_> = objects.collect();
         output.json(&serde_json::json!({ "objects": objects, "layout": LAYOUT_VERSION }))?;
     } else {
         print(&objects, output)?;
@@ -276,7 +291,7 @@ fn is_match(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
-fn print(objects: &[&ObjectInfo], output: &mut Output) -> Result<(), Failure> {
+fn print(objects: &[(ObjectInfo, Option<Summary>)], output: &mut Output) -> Result<(), Failure> {
     if objects.is_empty() {
         writeln!(output, "no objects")?;
         return Ok(());
@@ -287,22 +302,35 @@ fn print(objects: &[&ObjectInfo], output: &mut Output) -> Result<(), Failure> {
         ("SIZE", Align::Right),
         ("AGE", Align::Right),
         ("PROCESSES", Align::Left),
+        ("WRITERS", Align::Right),
+        ("READERS", Align::Right),
+        ("BACKLOG", Align::Right),
+        ("TYPES", Align::Left),
         ("STATE", Align::Left),
     ]);
-    for object in objects {
+    for (object, summary) in objects {
         let pids: Vec<_> = object.processes.iter().map(u32::to_string).collect();
+        let number = |number: &dyn Fn(&Summary) -> usize| {
+            summary.as_ref().map_or_else(|| "-".to_owned(), |summary| number(summary).to_string())
+        };
+        let types = summary.as_ref().map_or(&[][..], |summary| &summary.types);
+        let types: Vec<_> = types.iter().map(|name| text::plain(name).into_owned()).collect();
         table.push([
             text::plain(&names::full(object)).into_owned().into(),
             names::word(object.kind).into(),
             text::bytes(object.bytes).into(),
             text::age(object.age).into(),
-            shortened(&pids).into(),
-            Cell::styled(detail(object), State::of(object).style()),
+            shortened(&pids, 4).into(),
+            number(&|summary| summary.writers).into(),
+            number(&|summary| summary.readers).into(),
+            rings::backlog_text(summary.as_ref().and_then(|summary| summary.backlog)).into(),
+            shortened(&types, 1).into(),
+            state_cell(object, summary.as_ref()),
         ]);
     }
     table.print(output)?;
-    let bytes = objects.iter().map(|object| object.bytes).sum();
-    let left = objects.iter().filter(|object| State::of(object) == State::Left).count();
+    let bytes = objects.iter().map(|(object, _)| object.bytes).sum();
+    let left = objects.iter().filter(|(object, _)| State::of(object) == State::Left).count();
     let advice = match left {
         0 => String::new(),
         _ => format!(
@@ -316,14 +344,30 @@ fn print(objects: &[&ObjectInfo], output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first process ids, and how many more there are.
-fn shortened(pids: &[String]) -> String {
-    match pids {
-        [] => "-".to_owned(),
-        [shown @ .., _, _] if pids.len() > 4 => {
-            format!("{} +{}", shown[..3].join(" "), pids.len() - 3)
+/// The state, with the endpoints that need attention.
+fn state_cell(object: &ObjectInfo, summary: Option<&Summary>) -> Cell {
+    let (mut detail, mut style) = (detail(object), State::of(object).style());
+    if let Some(summary) = summary {
+        if summary.dead > 0 {
+            detail += &format!(", {} dead", summary.dead);
+            style = YELLOW;
         }
-        pids => pids.join(" "),
+        if let Some(blocker) = &summary.blocker {
+            detail += &format!(", held back by {}", blocker.endpoint);
+            style = RED;
+        }
+    }
+    Cell::styled(detail, style)
+}
+
+/// The first of these texts, and how many more there are.
+fn shortened(texts: &[String], most: usize) -> String {
+    match texts {
+        [] => "-".to_owned(),
+        texts if texts.len() > most => {
+            format!("{} +{}", texts[..most].join(" "), texts.len() - most)
+        }
+        texts => texts.join(" "),
     }
 }
 

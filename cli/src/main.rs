@@ -10,12 +10,15 @@
 mod args;
 mod clean;
 mod doctor;
+mod inspect;
 mod ls;
 mod manual;
-#[expect(dead_code, reason = "for the commands that follow")]
 mod names;
 mod output;
+mod process;
+mod rings;
 mod text;
+mod workers;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
 fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
     let outcome = match command {
         Command::Ls(args) => ls::run(&args, output),
+        Command::Inspect(args) => inspect::run(&args, output),
+        Command::Workers(args) => workers::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Completions { shell } => manual::completions(shell, output),

@@ -2,19 +2,48 @@
 
 use super::Check;
 use crate::ls::State;
+use crate::rings::Summary;
 use crate::{names, text};
+use packetring::inspect;
 use packetring::inventory::{LAYOUT_VERSION, ObjectInfo};
 
 /// All checks of the objects.
 pub(super) fn checks() -> Vec<Check> {
     match packetring::inventory() {
-        Ok(objects) => judge(&objects),
+        Ok(objects) => {
+            let mut checks = judge(&objects);
+            checks.extend(readers(objects));
+            checks
+        }
         Err(error) => vec![Check::problem(
             "objects",
             format!("cannot be listed: {error}"),
             "see the checks of /dev/shm",
         )],
     }
+}
+
+/// The endpoints that hold publishers back.
+fn readers(objects: Vec<ObjectInfo>) -> Vec<Check> {
+    let objects: Vec<_> =
+        objects.into_iter().filter(|one| State::of(one) == State::InUse).collect();
+    let number = objects.len();
+    let mut checks = Vec::new();
+    for object in inspect::objects(objects) {
+        let Some(blocker) = Summary::of(&object).and_then(|summary| summary.blocker) else {
+            continue;
+        };
+        let message = format!("{}: {}", names::full(&object.info), blocker.sentence());
+        let is_full = blocker.free_slots <= blocker.slots / 32;
+        let check = if is_full { Check::problem } else { Check::warning };
+        checks.push(check("readers", message, blocker.remedy()));
+    }
+    if checks.is_empty() {
+        let number = text::count(number, "object");
+        checks
+            .push(Check::ok("readers", format!("none holds publishers back, in {number} in use")));
+    }
+    checks
 }
 
 fn judge(objects: &[ObjectInfo]) -> Vec<Check> {

@@ -23,14 +23,14 @@ fn all_kinds_of_objects_are_listed() {
         (r"\d+\.?\d* (B|[KMG]iB)", "SIZE"), (r"\d+ s\b", "AGE"), (r" +", " "),
     ] }, {
         assert_snapshot!(prefix.redact(&ran.out), @r"
-        NAME KIND SIZE AGE PROCESSES STATE
-        P:my shop/directory directory SIZE AGE PID in use, workers: billing
-        P:my shop/inbox/billing inbox SIZE AGE PID in use, keeps its messages
-        P:my shop/queue/jobs queue SIZE AGE PID in use
-        P:my shop/topic/quotes topic SIZE AGE PID in use
-        P:old ring SIZE AGE - left
-        P:prices ring SIZE AGE PID in use, durable: log
-        P:state board SIZE AGE PID in use
+        NAME KIND SIZE AGE PROCESSES WRITERS READERS BACKLOG TYPES STATE
+        P:my shop/directory directory SIZE AGE PID - - - - in use, workers: billing
+        P:my shop/inbox/billing inbox SIZE AGE PID 0 1 0 - in use, keeps its messages
+        P:my shop/queue/jobs queue SIZE AGE PID 1 0 0 u64 in use
+        P:my shop/topic/quotes topic SIZE AGE PID 1 0 - u64 in use
+        P:old ring SIZE AGE - 0 0 - - left
+        P:prices ring SIZE AGE PID 0 1 0 u64 in use, durable: log
+        P:state board SIZE AGE PID 0 0 - u64 in use
         7 objects, SIZE; 1 object left: `packetring clean` removes such objects
         ");
     });

@@ -12,6 +12,7 @@
 
 mod clean;
 mod general;
+mod inspect;
 mod ls;
 mod support;
 

@@ -95,7 +95,7 @@ pub(crate) fn start_role(role: &str, arguments: &[&str]) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["child", "--exact", "--nocapture", "--test-threads=1"]);
     child.env(ROLE, format!("{role} {}", arguments.join(" ")));
-    child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs the role of this process, if it has one.
@@ -106,6 +106,13 @@ pub(crate) fn run_role() {
         ["leave", prefix, name] => {
             let _ring = Ring::builder().prefix(prefix).open(name).unwrap();
             std::process::exit(0);
+        }
+        ["read_none", prefix, name] => {
+            let ring = Ring::builder().prefix(prefix).open(name).unwrap();
+            let _reader = ring.subscriber::<u64>().unwrap();
+            println!("ready");
+            // The test ends this process.
+            std::thread::sleep(std::time::Duration::from_secs(60));
         }
         _ => panic!("{role}"),
     }

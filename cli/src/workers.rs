@@ -1,0 +1,141 @@
+//! `workers CLUSTER`: the workers of a cluster, with the backlogs of their inboxes.
+
+use crate::names;
+use crate::output::{Failure, GREEN, Outcome, Output, RED, YELLOW};
+use crate::process;
+use crate::rings::{self, Backlog};
+use crate::text::{self, Align, Cell, Table};
+use clap::Args;
+use packetring::cluster::{WorkerInfo, WorkerState};
+use packetring::inspect::{self, InspectedObject, Inspection};
+use packetring::inventory::{ObjectInfo, ObjectKind};
+use serde::Serialize;
+
+/// Arguments of `workers`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkersArgs {
+    /// The cluster, as in `shop` or with a prefix `staging:shop`
+    cluster: String,
+}
+
+/// A worker, as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Worker {
+    id: u16,
+    name: String,
+    pid: u32,
+    state: &'static str,
+    seconds_since_join: f64,
+    generation: u64,
+    has_inbox: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbox_backlog: Option<Backlog>,
+}
+
+impl Worker {
+    /// A worker of a directory.
+    pub(crate) fn of(worker: &WorkerInfo) -> Self {
+        Self {
+            id: worker.id.0,
+            name: worker.name.clone(),
+            pid: worker.pid,
+            state: state(worker),
+            seconds_since_join: worker.uptime.as_secs_f64(),
+            generation: worker.generation,
+            has_inbox: worker.has_inbox,
+            inbox_backlog: None,
+        }
+    }
+}
+
+fn state(worker: &WorkerInfo) -> &'static str {
+    match worker.state {
+        WorkerState::Alive if process::is_stopped(worker.pid) => "stopped",
+        WorkerState::Alive => "alive",
+        WorkerState::Away => "away",
+        _ => "gone",
+    }
+}
+
+/// Prints the workers of a cluster.
+pub(crate) fn run(args: &WorkersArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let all = packetring::inventory()?;
+    let directories: Vec<_> =
+        all.into_iter().filter(|one| one.kind == ObjectKind::Directory).collect();
+    let directory = find(&directories, &args.cluster)?;
+    let prefix = directory.prefix.clone().unwrap_or_default();
+    let cluster = directory.cluster.clone().unwrap_or_default();
+    // Its own error, if it has another layout or is damaged.
+    directory.inspect()?;
+    let found = inspect::cluster(&prefix, &cluster)?;
+    if output.is_json {
+        let worker = |info| {
+            let inbox_backlog = inbox_backlog(&found.objects, info);
+            Worker { inbox_backlog, ..Worker::of(info) }
+        };
+        let workers: Vec<_> = found.workers.iter().map(worker).collect();
+        output.json(&serde_json::json!({ "cluster": cluster, "workers": workers }))?;
+    } else {
+        table(&found.workers, &found.objects).print(output)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Finds a directory by the name of its cluster, or by its own name.
+fn find<'a>(directories: &'a [ObjectInfo], cluster: &str) -> Result<&'a ObjectInfo, Failure> {
+    match names::find(directories, &format!("{cluster}/directory")) {
+        Ok(directory) => Ok(directory),
+        Err(_) => names::find(directories, cluster),
+    }
+}
+
+/// The backlog of a worker's inbox.
+fn inbox_backlog(objects: &[InspectedObject], worker: &WorkerInfo) -> Option<Backlog> {
+    let is_inbox =
+        |one: &&InspectedObject| one.info.kind == ObjectKind::Inbox && one.info.name == worker.name;
+    // A replaced inbox may be there for a moment: the sum would count no message twice.
+    let rings = objects.iter().filter(is_inbox).filter_map(|one| match &one.content {
+        Ok(Inspection::Ring(ring)) => rings::backlog(ring),
+        _ => None,
+    });
+    rings.reduce(|one, other| Backlog {
+        packets: one.packets.zip(other.packets).map(|(one, other)| one + other),
+        slots: one.slots + other.slots,
+    })
+}
+
+/// The table of workers, with the backlogs of the inboxes among these objects.
+pub(crate) fn table(workers: &[WorkerInfo], objects: &[InspectedObject]) -> Table {
+    let mut table = Table::new([
+        ("ID", Align::Right),
+        ("NAME", Align::Left),
+        ("PID", Align::Right),
+        ("STATE", Align::Left),
+        ("JOINED", Align::Right),
+        ("STARTS", Align::Right),
+        ("INBOX", Align::Right),
+    ]);
+    for worker in workers {
+        let state = state(worker);
+        let style = match state {
+            "alive" => GREEN,
+            "stopped" => RED,
+            _ => YELLOW,
+        };
+        let inbox = match (worker.has_inbox, inbox_backlog(objects, worker)) {
+            (false, _) => "-".to_owned(),
+            (true, None) => "yes".to_owned(),
+            (true, backlog) => rings::backlog_text(backlog),
+        };
+        table.push([
+            worker.id.to_string().into(),
+            text::plain(&worker.name).into_owned().into(),
+            worker.pid.to_string().into(),
+            Cell::styled(state, style),
+            text::age(worker.uptime).into(),
+            worker.generation.to_string().into(),
+            inbox.into(),
+        ]);
+    }
+    table
+}
