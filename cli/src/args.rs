@@ -1,7 +1,9 @@
 //! The arguments of the command. Help, completions and man pages come from these definitions.
 
+use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
+use crate::tail::TailArgs;
 use crate::workers::WorkersArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -23,7 +25,7 @@ Names:
 Exit status:
   0  done, and nothing found that needs attention
   1  failed, or found: `doctor` a problem, `clean` without --yes an object to remove, `ls NAME` no
-     such object
+     such object, `tail --count` fewer packets
   2  the arguments are wrong
 
 JSON (--json):
@@ -75,6 +77,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Lists the workers of a cluster, with the backlogs of their inboxes
     Workers(WorkersArgs),
+    /// Prints the packets that pass through a ring, without taking part in it
+    Tail(TailArgs),
+    /// Prints how many packets pass in a second
+    Hz(HzArgs),
     /// Removes what dead processes left; never what a living process uses
     ///
     /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
@@ -131,6 +137,8 @@ impl Command {
             Self::Ls(_) => "ls",
             Self::Inspect(_) => "inspect",
             Self::Workers(_) => "workers",
+            Self::Tail(_) => "tail",
+            Self::Hz(_) => "hz",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",
             Self::Completions { .. } => "completions",

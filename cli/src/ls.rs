@@ -277,7 +277,7 @@ fn is_named(object: &ObjectInfo, name: &str) -> bool {
 }
 
 /// Returns true if a text fits a pattern, in which `*` stands for any characters.
-fn is_match(text: &str, pattern: &str) -> bool {
+pub(crate) fn is_match(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

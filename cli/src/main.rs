@@ -10,6 +10,8 @@
 mod args;
 mod clean;
 mod doctor;
+mod filter;
+mod hz;
 mod inspect;
 mod ls;
 mod manual;
@@ -17,6 +19,7 @@ mod names;
 mod output;
 mod process;
 mod rings;
+mod tail;
 mod text;
 mod workers;
 
@@ -41,6 +44,8 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Ls(args) => ls::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Workers(args) => workers::run(&args, output),
+        Command::Tail(args) => tail::run(&args, output),
+        Command::Hz(args) => hz::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Completions { shell } => manual::completions(shell, output),

@@ -3,6 +3,7 @@
 use super::schema;
 use crate::ls::Listed;
 use crate::rings::{self, Backlog, Blocker};
+use crate::tail::SlotUse;
 use crate::workers::Worker;
 use packetring::inspect::{
     EndpointInfo, InFlight, Inspection, RingInspection, RingStatus, RingType,
@@ -25,6 +26,8 @@ pub(crate) struct Object {
     call_area: Option<CallArea>,
     #[serde(skip_serializing_if = "Option::is_none")]
     types: Option<Vec<Type>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<Vec<SlotUse>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +106,12 @@ pub(crate) struct Type {
 
 impl Object {
     /// The object and its content.
-    pub(crate) fn of(object: &ObjectInfo, found: &Inspection, with_types: bool) -> Self {
+    pub(crate) fn of(
+        object: &ObjectInfo,
+        found: &Inspection,
+        with_types: bool,
+        packets: Option<Vec<SlotUse>>,
+    ) -> Self {
         let mut all = Self {
             object: Listed::of(object, None),
             ring: None,
@@ -111,6 +119,7 @@ impl Object {
             workers: None,
             call_area: None,
             types: None,
+            packets,
         };
         let types = |types: &[RingType]| with_types.then(|| types.iter().map(Type::of).collect());
         match found {

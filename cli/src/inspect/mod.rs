@@ -7,6 +7,7 @@ use crate::ls;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::rings::{self, Blocker};
+use crate::tail::{SlotUse, packets_ahead};
 use crate::text::{self, Align, Cell, Table};
 use crate::workers;
 use clap::Args;
@@ -27,6 +28,9 @@ pub(crate) struct InspectArgs {
     /// Leaves out the packet types
     #[arg(long)]
     no_types: bool,
+    /// Also lists the packets that a reader still has ahead, at most this many
+    #[arg(long, value_name = "MOST")]
+    packets: Option<usize>,
 }
 
 /// Prints an object.
@@ -34,8 +38,16 @@ pub(crate) fn run(args: &InspectArgs, output: &mut Output) -> Result<Outcome, Fa
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
     let found = object.inspect()?;
+    let packets = match (&found, args.packets) {
+        (Inspection::Ring(_), Some(most)) => Some(packets_ahead(object, most)?),
+        (_, Some(_)) => {
+            let kind = names::word(object.kind);
+            return Err(Failure::Usage(format!("--packets: a {kind} holds no packets")));
+        }
+        _ => None,
+    };
     if output.is_json {
-        output.json(&json::Object::of(object, &found, !args.no_types))?;
+        output.json(&json::Object::of(object, &found, !args.no_types, packets))?;
         return Ok(Outcome::Done);
     }
     print_head(object, output)?;
@@ -54,6 +66,9 @@ pub(crate) fn run(args: &InspectArgs, output: &mut Output) -> Result<Outcome, Fa
             line(output, "answered", text::count(area.answered, "cell"))?;
         }
         _ => {}
+    }
+    if let Some(packets) = packets {
+        print_packets(&packets, output)?;
     }
     if !args.no_types {
         match &found {
@@ -226,6 +241,26 @@ fn print_endpoints(
             names.join(" ").into(),
         ]);
     }
+    table.print(output)?;
+    Ok(())
+}
+
+fn print_packets(packets: &[SlotUse], output: &mut Output) -> Result<(), Failure> {
+    let mut table = Table::new([
+        ("PACKET AT", Align::Right),
+        ("SLOTS", Align::Right),
+        ("BYTES", Align::Right),
+        ("TYPE", Align::Left),
+    ]);
+    for packet in packets {
+        table.push([
+            packet.position.to_string().into(),
+            packet.slots.to_string().into(),
+            packet.bytes.to_string().into(),
+            text::plain(&packet.r#type).into_owned().into(),
+        ]);
+    }
+    writeln!(output)?;
     table.print(output)?;
     Ok(())
 }

@@ -15,6 +15,7 @@ mod general;
 mod inspect;
 mod ls;
 mod support;
+mod tail;
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]

@@ -1,0 +1,311 @@
+//! `tail NAME`: the packets that pass through a ring, decoded by their schemas.
+
+use crate::filter::Filter;
+use crate::names;
+use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
+use crate::text;
+use clap::Args;
+use packetring::cluster::WorkerInfo;
+use packetring::dynamic::Schema;
+use packetring::inspect::{self, Inspection};
+use packetring::inventory::{ObjectInfo, ObjectKind};
+use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
+use packetring::packet::Fingerprint;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// How long one wait for packets lasts.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Arguments of `tail`.
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// The ring, topic, inbox, queue, service or events
+    name: String,
+    /// Ends after this many packets; exit status 1 if the ring was removed before
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    count: Option<u64>,
+    /// Ends after this time
+    #[arg(long = "for", value_name = "SECONDS")]
+    span: Option<f64>,
+    /// Begins with the packets that a reader still has ahead, not with the next one
+    #[arg(long)]
+    backlog: bool,
+    /// Packets of this type only, by its name without the path
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Messages and events of this worker only, by its name or id
+    #[arg(long, value_name = "WORKER")]
+    sender: Option<String>,
+    /// Events of this name only; `*` stands for any characters
+    #[arg(long, value_name = "EVENT")]
+    event: Option<String>,
+    /// Packets only whose fields fit, as in 'price > 10 && symbol == "X"'
+    ///
+    /// Fields of structs in structs are `a.b`, elements `a[0]`, fields of tuples `.0`, the whole
+    /// packet `.`. The operators are == != < <= > >= and ~ (contains), && || ! and parentheses. An
+    /// enum equals the name of its variant, and a field that is not there equals null.
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    filter: Option<String>,
+}
+
+/// A packet, as JSON.
+#[derive(Serialize)]
+struct Packet<'a> {
+    position: u64,
+    r#type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<packetring::dynamic::Value<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Prints packets until there are enough.
+pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(|error| {
+        Failure::Usage(format!("--where {:?}: {error}; see `packetring tail --help`", args.filter))
+    })?;
+    let objects = packetring::inventory()?;
+    let object = names::find(&objects, &args.name)?;
+    let workers = workers_of(object);
+    let mut tail = Tail {
+        args,
+        filter,
+        senders: Senders::new(args, object, &workers)?,
+        workers,
+        schemas: HashMap::new(),
+    };
+    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Tail };
+    let mut observer = Observer::open(object, from)?;
+    let end = end(args.span)?;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let now = Instant::now();
+        if end.is_some_and(|end| now >= end) {
+            break;
+        }
+        let wait = end.map_or(WAIT, |end| WAIT.min(end - now));
+        // Without a wait first, so that the output is flushed only where nothing waits.
+        let observed = match observer.try_next().map_err(Failure::failed)? {
+            Observed::Nothing => {
+                output.flush()?;
+                observer.next_timeout(wait).map_err(Failure::failed)?
+            }
+            observed => observed,
+        };
+        match observed {
+            Observed::Packet(packet) => left -= u64::from(tail.print(&packet, output)?),
+            Observed::Skipped { slots } => skipped(slots, output)?,
+            Observed::Removed => {
+                let is_missed = args.count.is_some();
+                let removed = output.paint(DIM, "-- the ring was removed");
+                if !output.is_json {
+                    writeln!(output, "{removed}")?;
+                }
+                return Ok(if is_missed { Outcome::Found } else { Outcome::Done });
+            }
+            _ => {}
+        }
+    }
+    let is_missed = args.count.is_some() && left > 0;
+    Ok(if is_missed { Outcome::Found } else { Outcome::Done })
+}
+
+/// The end of a time that was given in seconds.
+pub(crate) fn end(span: Option<f64>) -> Result<Option<Instant>, Failure> {
+    let Some(seconds) = span else { return Ok(None) };
+    let span = Duration::try_from_secs_f64(seconds).map_err(|error| {
+        Failure::Usage(format!("--for {seconds}: {error}; give seconds, as in 1.5"))
+    })?;
+    Ok(Instant::now().checked_add(span))
+}
+
+fn skipped(slots: u64, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json {
+        return output.json(&serde_json::json!({ "skipped_slots": slots }));
+    }
+    let text = format!("-- skipped {slots} slots: publishers overwrote them before they were read");
+    let text = output.paint(YELLOW, text);
+    writeln!(output, "{text}")?;
+    Ok(())
+}
+
+/// The workers of the cluster of an object.
+fn workers_of(object: &ObjectInfo) -> Vec<WorkerInfo> {
+    let Some(cluster) = &object.cluster else { return Vec::new() };
+    let prefix = object.prefix.as_deref().unwrap_or_default();
+    let objects = packetring::inventory().unwrap_or_default();
+    let directory = objects.iter().find(|one| {
+        one.kind == ObjectKind::Directory
+            && one.cluster.as_ref() == Some(cluster)
+            && one.prefix.as_deref().unwrap_or_default() == prefix
+    });
+    match directory.map(ObjectInfo::inspect) {
+        Some(Ok(Inspection::Directory(directory))) => directory.workers,
+        _ => Vec::new(),
+    }
+}
+
+/// The ids of the worker that `--sender` names; `None` without it.
+struct Senders(Option<Vec<u16>>);
+
+impl Senders {
+    fn new(args: &TailArgs, object: &ObjectInfo, workers: &[WorkerInfo]) -> Result<Self, Failure> {
+        let Some(sender) = &args.sender else { return Ok(Self(None)) };
+        if !matches!(object.kind, ObjectKind::Inbox | ObjectKind::Events) {
+            return Err(Failure::Usage(format!(
+                "--sender: packets of a {} have no sender; use it for an inbox or events",
+                names::word(object.kind)
+            )));
+        }
+        let named =
+            workers.iter().filter(|worker| worker.name == *sender).map(|worker| worker.id.0);
+        let ids: Vec<_> = named.chain(sender.parse().ok()).collect();
+        if ids.is_empty() {
+            let names: Vec<_> = workers.iter().map(|worker| worker.name.as_str()).collect();
+            return Err(Failure::failed(format_args!(
+                "no worker has the name {sender:?}; the workers are {}",
+                names.join(", ")
+            )));
+        }
+        Ok(Self(Some(ids)))
+    }
+
+    fn fit(&self, packet: &ObservedPacket<'_>) -> bool {
+        match &self.0 {
+            None => true,
+            Some(ids) => packet.sender().is_some_and(|sender| ids.contains(&sender.0)),
+        }
+    }
+}
+
+struct Tail<'a> {
+    args: &'a TailArgs,
+    filter: Option<Filter>,
+    senders: Senders,
+    workers: Vec<WorkerInfo>,
+    schemas: HashMap<Fingerprint, Option<Schema>>,
+}
+
+impl Tail<'_> {
+    /// Prints a packet, if it fits. Returns whether it did.
+    fn print(&mut self, packet: &ObservedPacket<'_>, output: &mut Output) -> Result<bool, Failure> {
+        if !self.is_meant(packet) {
+            return Ok(false);
+        }
+        let schema = packet.fingerprint().and_then(|fingerprint| {
+            let schema = self.schemas.entry(fingerprint);
+            schema.or_insert_with(|| packet.schema().ok()).as_ref()
+        });
+        let value = match schema {
+            Some(schema) => packet.value(schema).map_err(|error| error.to_string()),
+            None => packet
+                .schema()
+                .map_err(|error| error.to_string())
+                .and_then(|_| Err("the type has no schema".to_owned())),
+        };
+        if let Some(filter) = &self.filter
+            && !value.as_ref().is_ok_and(|value| filter.fits(*value))
+        {
+            return Ok(false);
+        }
+        let sender = packet.sender().map(|sender| sender.0);
+        let by_id = |id| self.workers.iter().find(|worker| worker.id.0 == id);
+        let sender_name = sender.and_then(by_id).map(|worker| worker.name.as_str());
+        let (value, error) = match value {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error)),
+        };
+        let line = Packet {
+            position: packet.position(),
+            r#type: packet.type_name(),
+            sender,
+            sender_name,
+            event: packet.event(),
+            value,
+            error,
+        };
+        if output.is_json {
+            output.json(&line)?;
+        } else {
+            line.print(output)?;
+        }
+        Ok(true)
+    }
+
+    fn is_meant(&self, packet: &ObservedPacket<'_>) -> bool {
+        let name = packet.type_name();
+        let is_type = self.args.kind.as_deref().is_none_or(|kind| {
+            kind == name || name.rsplit_once("::").is_some_and(|(_, last)| last == kind)
+        });
+        let is_event = self.args.event.as_deref().is_none_or(|pattern| {
+            packet.event().is_some_and(|event| crate::ls::is_match(event, pattern))
+        });
+        is_type && is_event && self.senders.fit(packet)
+    }
+}
+
+impl Packet<'_> {
+    fn print(&self, output: &mut Output) -> Result<(), Failure> {
+        let position = output.paint(DIM, self.position);
+        write!(output, "{position}")?;
+        if let Some(sender) = self.sender {
+            let id = sender.to_string();
+            write!(output, " {}", text::plain(self.sender_name.unwrap_or(&id)))?;
+        }
+        if let Some(event) = self.event {
+            let event = output.paint(BOLD, text::plain(event));
+            write!(output, " {event}")?;
+        }
+        write!(output, " {} ", text::plain(self.r#type))?;
+        match (&self.value, &self.error) {
+            (Some(value), _) => writeln!(output, "{}", text::plain(&value.to_string()))?,
+            (_, error) => writeln!(output, "-- {}", text::plain(error.as_deref().unwrap_or("")))?,
+        }
+        Ok(())
+    }
+}
+
+/// One packet of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct SlotUse {
+    pub(crate) position: u64,
+    pub(crate) slots: u64,
+    pub(crate) bytes: usize,
+    pub(crate) r#type: String,
+}
+
+/// The packets that a reader still has ahead, at most so many.
+pub(crate) fn packets_ahead(object: &ObjectInfo, most: usize) -> Result<Vec<SlotUse>, Failure> {
+    let mut observer = Observer::open(object, ObserveFrom::Backlog)?;
+    let mut packets = Vec::new();
+    while packets.len() < most {
+        match observer.try_next().map_err(Failure::failed)? {
+            Observed::Packet(packet) => packets.push(SlotUse {
+                position: packet.position(),
+                slots: packet.slots(),
+                bytes: packet.archive().len(),
+                r#type: packet.type_name().to_owned(),
+            }),
+            Observed::Skipped { .. } => {}
+            _ => break,
+        }
+    }
+    Ok(packets)
+}
+
+/// The slots that publishers have claimed since the ring was made. `None` if it is gone.
+pub(crate) fn tail_of(object: &ObjectInfo) -> Option<u64> {
+    match object.inspect() {
+        Ok(inspect::Inspection::Ring(ring)) => Some(ring.tail),
+        _ => None,
+    }
+}

@@ -1,0 +1,138 @@
+//! `tail` and `hz`: packets as an observer sees them.
+
+use crate::support::{Prefix, command, run};
+use insta::assert_snapshot;
+use packetring::{Worker, packet};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[packet]
+struct Price {
+    symbol: String,
+    price: f64,
+    venue: Option<u32>,
+}
+
+fn price(symbol: &str, price: f64, venue: Option<u32>) -> Price {
+    Price { symbol: symbol.to_owned(), price, venue }
+}
+
+fn results(out: &str) -> Vec<Value> {
+    let result = |line: &str| serde_json::from_str::<Value>(line).unwrap()["result"].clone();
+    out.lines().map(result).collect()
+}
+
+#[test]
+fn packets_are_printed_and_filtered() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().capacity(64 * 1024).open("prices").unwrap();
+    let mut out = ring.any_publisher().unwrap();
+    let mut reader = ring.any_subscriber().unwrap();
+    out.send(&price("X", 9.5, None)).unwrap();
+    out.send(&price("X", 10.5, Some(7))).unwrap();
+    out.send(&price("Y\u{1b}[2J", 11.5, None)).unwrap();
+    out.send(&(7_u8, "text".to_owned())).unwrap();
+
+    let name = format!("{}:prices", prefix.0);
+    let ran = run(&["tail", &name, "--backlog", "-n", "4"]);
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+    assert_snapshot!(ran.out, @r#"
+    0 Price {"symbol":"X","price":9.5,"venue":null}
+    1 Price {"symbol":"X","price":10.5,"venue":7}
+    2 Price {"symbol":"Y\u001b[2J","price":11.5,"venue":null}
+    3 (u8, String) [7,"text"]
+    "#);
+
+    let count = |arguments: &[&str]| {
+        let all = [&["tail", &name, "--backlog", "--json", "--for", "0.1"], arguments].concat();
+        let ran = run(&all);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        results(&ran.out)
+    };
+    let fits = count(&["--where", "price > 10 && symbol == \"X\""]);
+    assert_eq!(fits.len(), 1);
+    assert_eq!((&fits[0]["value"]["price"], &fits[0]["value"]["venue"]), (&10.5.into(), &7.into()));
+    assert!(fits[0]["position"].is_u64());
+    assert_eq!(count(&["--where", "venue == null && price"]).len(), 2);
+    assert_eq!(count(&["--type", "Price"]).len(), 3);
+    assert_eq!(count(&["--where", ".1 == 'text'"]).len(), 1);
+    // It took nothing from the reader.
+    assert_eq!(reader.recv().unwrap().open_as::<Price>().unwrap().price, 9.5);
+
+    let ran = run(&["tail", &name, "--where", "price >"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.error.contains("at character 8"), "{}", ran.error);
+    let listed = run(&["inspect", "--json", "--packets", "9", &name]).result();
+    assert_eq!(listed["packets"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn fewer_packets_than_asked_for_are_status_1() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().open("quiet").unwrap();
+    let name = format!("{}:quiet", prefix.0);
+    let ran = run(&["tail", &name, "-n", "1", "--for", "0.05"]);
+    assert_eq!((ran.status, ran.out.as_str()), (1, ""));
+
+    let reader = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    out.send(&7).unwrap();
+    let mut tail = command(&["tail", &name, "--backlog"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "0 u64 7");
+    drop((ring, reader, out));
+    assert_eq!(lines.next().unwrap(), "-- the ring was removed");
+    assert!(tail.wait().unwrap().success());
+}
+
+#[test]
+fn messages_and_events_have_senders_and_names() {
+    let prefix = Prefix::new();
+    let join = |name: &str| Worker::builder().prefix(&prefix.0).join("shop", name).unwrap();
+    let (web, billing, third) = (join("web"), join("billing"), join("third"));
+    let inbox = billing.inbox().unwrap();
+    web.send_to("billing", &price("A", 1.0, None)).unwrap();
+    third.send_to("billing", &price("B", 2.0, None)).unwrap();
+    let name = |rest: &str| format!("{}:shop/{rest}", prefix.0);
+    let tail = |arguments: &[&str]| {
+        let ran = run(&[&["tail", "--backlog", "--json"], arguments].concat());
+        assert_eq!((ran.status, ran.error.as_str()), (0, ""), "{ran:?}");
+        results(&ran.out)
+    };
+    let all = tail(&[&name("billing"), "-n", "2"]);
+    assert_eq!((&all[0]["sender_name"], &all[1]["sender"]), (&"web".into(), &2.into()));
+    let third_only = tail(&[&name("billing"), "-n", "1", "--sender", "third"]);
+    assert_eq!(third_only[0]["value"]["symbol"], "B");
+    let unknown = run(&["tail", &name("billing"), "--sender", "nobody"]);
+    assert!(unknown.error.contains("the workers are web, billing, third"), "{}", unknown.error);
+
+    let events = billing.events().unwrap();
+    let mut emitter = web.emitter().unwrap();
+    emitter.emit("order/new", &7_u64).unwrap();
+    emitter.emit("order/paid", &8_u64).unwrap();
+    let paid = tail(&[&name("events"), "-n", "1", "--event", "*/paid"]);
+    assert_eq!((&paid[0]["event"], &paid[0]["value"]), (&"order/paid".into(), &8.into()));
+    drop((inbox, events));
+}
+
+#[test]
+fn packets_in_a_second_are_counted() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().open("busy").unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let name = format!("{}:busy", prefix.0);
+    let mut hz = command(&["hz", "--json", "--interval", "0.05", "-n", "4", &name]);
+    let mut hz = hz.stdout(Stdio::piped()).spawn().unwrap();
+    while hz.try_wait().unwrap().is_none() {
+        out.send(&7).unwrap();
+        std::thread::yield_now();
+    }
+    let lines = crate::support::Ran::of(&hz.wait_with_output().unwrap());
+    let lines = results(&lines.out);
+    assert_eq!(lines.len(), 4);
+    let last = &lines[3];
+    assert!(last["packets"].as_u64().unwrap() > 0 && last["by_type"]["u64"].as_u64().unwrap() > 0);
+    assert!(last["bytes_per_second"].as_f64().unwrap() > 0.0);
+}
