@@ -4,6 +4,7 @@ use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
 use crate::tail::TailArgs;
+use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -81,6 +82,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Prints how many packets pass in a second
     Hz(HzArgs),
+    /// Shows live rates, lags and held back publishers of all rings
+    Top(TopArgs),
     /// Removes what dead processes left; never what a living process uses
     ///
     /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
@@ -139,6 +142,7 @@ impl Command {
             Self::Workers(_) => "workers",
             Self::Tail(_) => "tail",
             Self::Hz(_) => "hz",
+            Self::Top(_) => "top",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",
             Self::Completions { .. } => "completions",

@@ -262,7 +262,8 @@ pub(crate) fn is_of(object: &ObjectInfo, cluster: Option<&str>, prefix: Option<&
         && prefix.is_none_or(|prefix| object.prefix.as_deref().unwrap_or_default() == prefix)
 }
 
-fn is_named(object: &ObjectInfo, name: &str) -> bool {
+/// Returns true if a name means an object, its cluster, or is a pattern that it fits.
+pub(crate) fn is_named(object: &ObjectInfo, name: &str) -> bool {
     if name.contains('*') {
         return is_match(&names::full(object), name);
     }

@@ -21,6 +21,7 @@ mod process;
 mod rings;
 mod tail;
 mod text;
+mod top;
 mod workers;
 
 use args::{Args, Command};
@@ -46,6 +47,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Workers(args) => workers::run(&args, output),
         Command::Tail(args) => tail::run(&args, output),
         Command::Hz(args) => hz::run(&args, output),
+        Command::Top(args) => top::run(args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Completions { shell } => manual::completions(shell, output),

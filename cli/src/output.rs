@@ -59,7 +59,8 @@ pub(crate) struct Output {
     pub(crate) is_json: bool,
     /// Whether a terminal shows the output.
     pub(crate) is_terminal: bool,
-    has_colors: bool,
+    /// Whether to use colors.
+    pub(crate) has_colors: bool,
     command: &'static str,
 }
 

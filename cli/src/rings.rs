@@ -36,7 +36,7 @@ pub(crate) struct Backlog {
 }
 
 /// The reader or writer that publishers wait for, or soon have to.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Blocker {
     /// The endpoint, as in `subscriber 0`.
     pub(crate) endpoint: String,
@@ -181,12 +181,22 @@ impl Blocker {
             None => String::new(),
         };
         format!(
-            "{}{} holds the publishers back: {behind}{} of {} slots free",
-            self.endpoint,
-            self.process(),
+            "{} holds the publishers back: {behind}{} of {} slots free",
+            self.short(),
             self.free_slots,
             self.slots
         )
+    }
+
+    /// The endpoint and its process, as in `subscriber 0 of process 813 (stopped)`.
+    fn short(&self) -> String {
+        format!("{}{}", self.endpoint, self.process())
+    }
+
+    /// The process, or else the endpoint, as in `process 813 (stopped)`.
+    pub(crate) fn cause(&self) -> String {
+        let process = self.process();
+        process.strip_prefix(" of ").unwrap_or(&self.endpoint).to_owned()
     }
 
     /// What to do about it.

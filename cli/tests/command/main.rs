@@ -16,6 +16,7 @@ mod inspect;
 mod ls;
 mod support;
 mod tail;
+mod top;
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]

@@ -1,0 +1,392 @@
+//! The screen of `top`: a table of rings, and the endpoints of the selected one.
+
+use super::model::{Column, HISTORY, Row, View};
+use crate::rings;
+use crate::text::{self, plain};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row as TableRow, Table, TableState, Wrap};
+
+/// What the user chose, and what is shown.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    pub(super) view: View,
+    pub(super) sort: Column,
+    pub(super) filter: String,
+    /// Keys go to the filter.
+    pub(super) is_typing: bool,
+    pub(super) is_paused: bool,
+    pub(super) shows_help: bool,
+    pub(super) has_colors: bool,
+    pub(super) table: TableState,
+    /// The last error of a snapshot.
+    pub(super) error: Option<String>,
+}
+
+const HELP: &str = "\
+s      order by the next column            up, down  select a ring
+/      filter by name or kind, Enter ends  p, space  pause
+?      this help                           q         quit
+
+Each line is a ring. SLOTS/S: slots of 64 bytes that its publishers claim in a second; a packet
+takes one or more. FULL: the part of the ring that no reader has released. BEHIND: packets that
+the slowest reader has ahead. MISSED: packets that readers lost, if the ring drops the oldest.
+WAKES/S: notifications of sleeping endpoints. Red: a reader leaves the publishers no room, and
+they wait for it or soon will. The lower part shows the endpoints of the selected ring.";
+
+impl Screen {
+    /// The rings that fit the filter, in order.
+    pub(super) fn rows(&self) -> Vec<&Row> {
+        let fits = |row: &&Row| row.name.contains(&self.filter) || row.kind == self.filter;
+        self.view.rings.iter().filter(fits).collect()
+    }
+
+    /// Replaces the figures. The selected ring stays selected.
+    pub(super) fn update(&mut self, mut view: View) {
+        let selected = self.selected().map(|row| row.name.clone());
+        self.sort.sort(&mut view.rings);
+        self.view = view;
+        self.select(selected);
+    }
+
+    /// Orders by the next column.
+    pub(super) fn sort_by_next(&mut self) {
+        let selected = self.selected().map(|row| row.name.clone());
+        self.sort = self.sort.next();
+        self.sort.sort(&mut self.view.rings);
+        self.select(selected);
+    }
+
+    /// The selected ring.
+    fn selected(&self) -> Option<&Row> {
+        self.rows().get(self.table.selected()?).copied()
+    }
+
+    fn select(&mut self, name: Option<String>) {
+        let rows = self.rows();
+        let index = name.and_then(|name| rows.iter().position(|row| row.name == name));
+        let last = rows.len().checked_sub(1);
+        self.table.select(index.or(last.map(|_| 0)));
+    }
+
+    /// Draws all.
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
+        let endpoints = self.selected().map_or(0, |row| row.endpoints.len());
+        let lower = (endpoints + 5).clamp(6, 16) as u16;
+        let areas = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Min(4),
+            Constraint::Length(lower),
+            Constraint::Length(1),
+        ]);
+        let [head, rings, details, foot] = areas.areas(frame.area());
+        frame.render_widget(self.head(), head);
+        if self.shows_help {
+            let help = Paragraph::new(HELP).wrap(Wrap { trim: false });
+            frame.render_widget(help.block(Block::bordered().title(" help ")), rings);
+        } else {
+            let table = self.rings(rings.width);
+            let mut state = self.table;
+            frame.render_stateful_widget(table, rings, &mut state);
+            self.table = state;
+        }
+        self.draw_details(frame, details);
+        frame.render_widget(self.foot(), foot);
+    }
+
+    fn style(&self, color: Color) -> Style {
+        if self.has_colors { Style::new().fg(color) } else { Style::new() }
+    }
+
+    fn head(&self) -> Line<'static> {
+        let rows = self.rows();
+        let held = rows.iter().filter(|row| row.blocker.is_some()).count();
+        let dead: usize = rows.iter().map(|row| row.dead).sum();
+        let title = Span::styled("packetring top", Style::new().add_modifier(Modifier::BOLD));
+        let sum = format!(
+            "  {}  {}/s",
+            text::count(rows.len(), "ring"),
+            text::bytes(self.view.bytes_per_second as u64)
+        );
+        let mut spans = vec![title, Span::raw(sum)];
+        if held > 0 {
+            spans.push(Span::styled(format!("  {held} held back"), self.style(Color::Red)));
+        }
+        if dead > 0 {
+            spans.push(Span::styled(format!("  {dead} dead"), self.style(Color::Yellow)));
+        }
+        if self.is_paused {
+            spans.push(Span::styled("  paused", self.style(Color::Yellow)));
+        }
+        Line::from(spans)
+    }
+
+    fn foot(&self) -> Line<'static> {
+        if let Some(error) = &self.error {
+            return Line::styled(plain(error).into_owned(), self.style(Color::Red));
+        }
+        let filter = match (self.is_typing, self.filter.is_empty()) {
+            (true, _) => format!("filter: {}_  (Enter ends, Esc clears)", self.filter),
+            (false, false) => format!("filter: {}", self.filter),
+            (false, true) => "no filter".to_owned(),
+        };
+        let keys = format!(
+            "order: {}   {filter}   s order  / filter  p pause  ? help  q quit",
+            self.sort.name()
+        );
+        Line::from(plain(&keys).into_owned())
+    }
+
+    /// The table of rings. A narrow screen leaves out columns.
+    fn rings(&self, width: u16) -> Table<'static> {
+        let columns: Vec<_> =
+            COLUMNS.iter().filter(|column| column.least_screen <= width).collect();
+        let rows = self.rows().into_iter().map(|row| {
+            let cells = columns.iter().map(|column| Cell::from((column.text)(row)));
+            let style = match (&row.blocker, row.dead, row.missed_per_second > 0.0) {
+                (Some(_), ..) => self.style(Color::Red),
+                (None, 1.., _) | (None, _, true) => self.style(Color::Yellow),
+                _ => Style::new(),
+            };
+            TableRow::new(cells).style(style)
+        });
+        let rows: Vec<_> = rows.collect();
+        let names = columns.iter().map(|column| Cell::from(column.name));
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let header = TableRow::new(names).style(bold);
+        Table::new(rows, columns.iter().map(|column| column.width))
+            .header(header)
+            .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
+            .column_spacing(1)
+    }
+
+    fn draw_details(&self, frame: &mut Frame<'_>, area: Rect) {
+        let Some(row) = self.selected() else {
+            let text = "no ring is there: start a program, or see `packetring ls`";
+            frame.render_widget(Paragraph::new(text).block(Block::bordered()), area);
+            return;
+        };
+        let block = Block::bordered().title(format!(" {} ", plain(&row.name)));
+        let inner = block.inner(area);
+        frame.render_widget(block, area);
+        let blocker =
+            row.blocker.as_ref().map(|one| format!("{}; {}", one.sentence(), one.remedy()));
+        let [table, sentence] = Layout::vertical([
+            Constraint::Min(1),
+            Constraint::Length(2 * u16::from(blocker.is_some())),
+        ])
+        .areas(inner);
+        let rows = row.endpoints.iter().map(|one| {
+            let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), rate);
+            let style = match one.state {
+                "stopped" | "dead" => self.style(Color::Red),
+                "away" => self.style(Color::Yellow),
+                _ => Style::new(),
+            };
+            TableRow::new([
+                Cell::from(one.role.clone()),
+                Cell::from(one.pid.to_string()),
+                Cell::from(
+                    one.worker.as_deref().map_or("-".into(), |name| plain(name).into_owned()),
+                ),
+                Cell::from(one.state),
+                Cell::from(number(one.slots_per_second)),
+                Cell::from(rings::backlog_text(one.lag)),
+                Cell::from(one.missed.to_string()),
+            ])
+            .style(style)
+        });
+        let widths = [
+            Constraint::Min(14),
+            Constraint::Length(8),
+            Constraint::Min(10),
+            Constraint::Length(8),
+            Constraint::Length(11),
+            Constraint::Length(10),
+            Constraint::Length(8),
+        ];
+        let names = ["ENDPOINT", "PID", "WORKER", "STATE", "SLOTS/S", "BEHIND", "MISSED"];
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let rows: Vec<_> = rows.collect();
+        let list =
+            Table::new(rows, widths).header(TableRow::new(names.map(Cell::from)).style(bold));
+        frame.render_widget(list, table);
+        if let Some(blocker) = blocker {
+            let text = Paragraph::new(plain(&blocker).into_owned()).style(self.style(Color::Red));
+            frame.render_widget(text.wrap(Wrap { trim: true }), sentence);
+        }
+    }
+}
+
+/// A column of the table of rings.
+struct RingColumn {
+    name: &'static str,
+    width: Constraint,
+    /// Columns of the narrowest screen that has it.
+    least_screen: u16,
+    text: fn(&Row) -> String,
+}
+
+const fn column(
+    name: &'static str,
+    width: Constraint,
+    least_screen: u16,
+    text: fn(&Row) -> String,
+) -> RingColumn {
+    RingColumn { name, width, least_screen, text }
+}
+
+const COLUMNS: [RingColumn; 12] = [
+    column("RING", Constraint::Fill(2), 0, |row| plain(&row.name).into_owned()),
+    column("KIND", Constraint::Length(7), 90, |row| row.kind.to_owned()),
+    column("SLOTS/S", Constraint::Length(8), 0, |row| rate(row.slots_per_second)),
+    column("BYTES/S", Constraint::Length(9), 80, |row| text::bytes(row.bytes_per_second as u64)),
+    column("LAST", Constraint::Length(HISTORY as u16), 100, |row| sparkline(&row.history)),
+    column("FULL", Constraint::Length(4), 0, |row| {
+        row.fill.map_or_else(|| "-".to_owned(), |fill| format!("{:.0}%", fill * 100.0))
+    }),
+    column("BEHIND", Constraint::Length(8), 0, |row| rings::backlog_text(row.backlog)),
+    column("WRITERS", Constraint::Length(7), 120, |row| row.writers.to_string()),
+    column("READERS", Constraint::Length(7), 120, |row| row.readers.to_string()),
+    column("MISSED", Constraint::Length(6), 70, |row| row.missed.to_string()),
+    column("WAKES/S", Constraint::Length(7), 110, |row| rate(row.wakes_per_second)),
+    column("STATE", Constraint::Fill(3), 0, Row::state),
+];
+
+/// A rate with as many digits as matter.
+pub(super) fn rate(number: f64) -> String {
+    match number {
+        0.0 => "0".to_owned(),
+        number if number < 9.95 => format!("{number:.1}"),
+        number if number < 99_999.5 => format!("{number:.0}"),
+        number if number < 9_999_500.0 => format!("{:.0}k", number / 1e3),
+        number => format!("{:.1}M", number / 1e6),
+    }
+}
+
+/// Rates as bars, relative to the highest.
+fn sparkline(rates: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    let bar = |rate: &f64| match most > 0.0 {
+        true => BARS[((rate / most * 7.0).round() as usize).min(7)],
+        false => BARS[0],
+    };
+    rates.iter().map(bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Endpoint;
+    use super::*;
+    use crate::rings::{Backlog, Blocker};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn view() -> View {
+        let backlog = Some(Backlog { packets: Some(14), slots: 14 });
+        let blocker = Blocker {
+            endpoint: "subscriber 0".to_owned(),
+            pid: Some(813),
+            worker: None,
+            is_alive: true,
+            is_stopped: true,
+            backlog,
+            free_slots: 2,
+            slots: 16,
+        };
+        let reader = Endpoint {
+            role: "subscriber 0".to_owned(),
+            pid: 813,
+            state: "stopped",
+            slots_per_second: Some(0.0),
+            lag: backlog,
+            ..Endpoint::default()
+        };
+        let slow = Row {
+            name: "prices".to_owned(),
+            kind: "ring",
+            fill: Some(0.875),
+            backlog,
+            writers: 1,
+            readers: 1,
+            blocker: Some(blocker),
+            endpoints: vec![reader],
+            history: vec![7.0, 3.0, 0.0],
+            ..Row::default()
+        };
+        let fast = Row {
+            name: "shop/topic/quotes".to_owned(),
+            kind: "topic",
+            slots_per_second: 1_234_567.0,
+            bytes_per_second: 1_234_567.0 * 64.0,
+            history: vec![1.0, 2.0, 4.0],
+            ..Row::default()
+        };
+        View { seconds: 1.0, bytes_per_second: 1_234_567.0 * 64.0, rings: vec![slow, fast] }
+    }
+
+    fn drawn(screen: &mut Screen) -> String {
+        let backend = TestBackend::new(140, 14);
+        let Ok(mut terminal) = Terminal::new(backend);
+        let Ok(_) = terminal.draw(|frame| screen.draw(frame));
+        let lines = terminal.backend().buffer().content().chunks(140).map(|line| {
+            let line: String = line.iter().map(|cell| cell.symbol()).collect();
+            line.trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_screen_names_the_reader_that_holds_publishers_back() {
+        let mut screen = Screen::default();
+        screen.update(view());
+        screen.table.select(Some(1));
+        // Each line is what a terminal of 140 columns shows.
+        insta::assert_snapshot!(drawn(&mut screen), @r"
+packetring top  2 rings  75.4 MiB/s  1 held back
+RING                   KIND    SLOTS/S  BYTES/S   LAST       FULL BEHIND   WRITERS READERS MISSED WAKES/S STATE
+shop/topic/quotes      topic   1235k    75.4 MiB  ▃▅█        -    -        0       0       0      0
+prices                 ring    0        0 B       █▄▁        88%  14       1       1       0      0       held back by process 813 (stopped)
+
+
+
+┌ prices ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
+│ENDPOINT                                     PID      WORKER                                      STATE    SLOTS/S     BEHIND     MISSED  │
+│subscriber 0                                 813      -                                           stopped  0           14         0       │
+│subscriber 0 of process 813 (stopped) holds the publishers back: 14 packets behind, 2 of 16 slots free; continue or end the process: kill │
+│-CONT 813                                                                                                                                 │
+└──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+order: rate   no filter   s order  / filter  p pause  ? help  q quit
+");
+    }
+
+    #[test]
+    fn the_selected_ring_stays_selected_in_another_order() {
+        let mut screen = Screen::default();
+        screen.update(view());
+        assert_eq!(screen.selected().map(|row| row.kind), Some("topic"));
+        screen.sort_by_next();
+        assert_eq!((screen.sort, screen.table.selected()), (Column::Name, Some(1)));
+        screen.filter = "ring".to_owned();
+        screen.update(view());
+        assert_eq!(screen.selected().map(|row| row.name.as_str()), Some("prices"));
+        assert!(!drawn(&mut screen).contains("quotes"));
+        screen.filter = "nothing".to_owned();
+        screen.update(view());
+        assert!(drawn(&mut screen).contains("no ring is there"));
+    }
+
+    #[test]
+    fn rates_and_bars() {
+        for (number, text) in
+            [(0.0, "0"), (1.25, "1.2"), (100.0, "100"), (123_456.0, "123k"), (2.5e7, "25.0M")]
+        {
+            assert_eq!(rate(number), text);
+        }
+        assert_eq!(sparkline(&[0.0, 1.0, 2.0]), "▁▅█");
+        assert_eq!(sparkline(&[0.0]), "▁");
+    }
+}
