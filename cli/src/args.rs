@@ -1,5 +1,6 @@
 //! The arguments of the command. Help, completions and man pages come from these definitions.
 
+use crate::export::ExportArgs;
 use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Hz(HzArgs),
     /// Shows live rates, lags and held back publishers of all rings
     Top(TopArgs),
+    /// Exports figures of all rings as OpenMetrics: as text, into a file, or by HTTP
+    Export(ExportArgs),
     /// Removes what dead processes left; never what a living process uses
     ///
     /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
@@ -143,6 +146,7 @@ impl Command {
             Self::Tail(_) => "tail",
             Self::Hz(_) => "hz",
             Self::Top(_) => "top",
+            Self::Export(_) => "export",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",
             Self::Completions { .. } => "completions",

@@ -10,6 +10,7 @@
 mod args;
 mod clean;
 mod doctor;
+mod export;
 mod filter;
 mod hz;
 mod inspect;
@@ -48,6 +49,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Tail(args) => tail::run(&args, output),
         Command::Hz(args) => hz::run(&args, output),
         Command::Top(args) => top::run(args, output),
+        Command::Export(args) => export::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Completions { shell } => manual::completions(shell, output),

@@ -11,6 +11,7 @@
 )]
 
 mod clean;
+mod export;
 mod general;
 mod inspect;
 mod ls;

@@ -1,0 +1,123 @@
+//! Figures as the text of OpenMetrics.
+
+use crate::names;
+use crate::rings::{self, Summary};
+use packetring::cluster::WorkerState;
+use packetring::inspect::{InspectedObject, Inspection, RingInspection};
+use std::fmt::Write;
+
+/// A metric with its lines.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    lines: String,
+}
+
+impl Family {
+    fn new(name: &'static str, kind: &'static str, help: &'static str) -> Self {
+        Self { name, kind, help, lines: String::new() }
+    }
+
+    /// Adds a figure with these labels.
+    fn add(&mut self, labels: &[(&str, &str)], value: u64) {
+        let end = if self.kind == "counter" { "_total" } else { "" };
+        let labels = labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text)));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let _ = writeln!(self.lines, "{}{end}{{{labels}}} {value}", self.name);
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// The figures of all objects.
+pub(super) fn text(objects: &[InspectedObject]) -> String {
+    let mut all = [
+        Family::new("packetring_object_bytes", "gauge", "Size of the object in shared memory."),
+        Family::new("packetring_object_in_use", "gauge", "1 if a living process is attached."),
+        Family::new("packetring_endpoints", "gauge", "Endpoints of the object by their state."),
+        Family::new("packetring_ring_slots", "gauge", "Slots of 64 bytes of the ring."),
+        Family::new("packetring_ring_free_slots", "gauge", "Slots that publishers can claim now."),
+        Family::new("packetring_ring_claimed_slots", "counter", "Slots that publishers claimed."),
+        Family::new("packetring_ring_notifications", "counter", "Notifications of sleepers."),
+        Family::new("packetring_ring_sleeps", "counter", "Endpoints that were about to sleep."),
+        Family::new("packetring_backlog_slots", "gauge", "Slots that a reader has ahead."),
+        Family::new("packetring_backlog_packets", "gauge", "Packets that a reader has ahead."),
+        Family::new("packetring_missed_packets", "counter", "Packets that a reader lost."),
+        Family::new("packetring_worker_alive", "gauge", "1 if the worker lives."),
+    ];
+    for object in objects {
+        add_object(&mut all, object);
+    }
+    let mut text = String::new();
+    for family in all.iter().filter(|family| !family.lines.is_empty()) {
+        let Family { name, kind, help, lines } = family;
+        let _ = write!(text, "# TYPE {name} {kind}\n# HELP {name} {help}\n{lines}");
+    }
+    text + "# EOF\n"
+}
+
+fn add_object(all: &mut [Family; 12], found: &InspectedObject) {
+    let info = &found.info;
+    let (name, kind) = (names::full(info), names::word(info.kind));
+    let labels = [("object", name.as_str()), ("kind", kind)];
+    let [bytes, in_use, endpoints, .., workers] = all;
+    bytes.add(&labels, info.bytes);
+    in_use.add(&labels, u64::from(info.is_attached));
+    if let Some(summary) = Summary::of(found) {
+        let Summary { writers, readers, dead, away, .. } = summary;
+        for (state, number) in
+            [("writer", writers), ("reader", readers), ("dead", dead), ("away", away)]
+        {
+            endpoints.add(&[labels[0], labels[1], ("state", state)], number as u64);
+        }
+    }
+    match &found.content {
+        Ok(Inspection::Ring(ring)) => add_ring(all, labels, ring),
+        Ok(Inspection::Directory(directory)) => {
+            let cluster = info.cluster.as_deref().unwrap_or_default();
+            for worker in &directory.workers {
+                let id = worker.id.to_string();
+                let prefix = info.prefix.as_deref().unwrap_or_default();
+                let labels = [
+                    ("prefix", prefix),
+                    ("cluster", cluster),
+                    ("worker", &worker.name),
+                    ("id", &id),
+                ];
+                workers.add(&labels, u64::from(worker.state == WorkerState::Alive));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn add_ring(all: &mut [Family; 12], labels: [(&str, &str); 2], ring: &RingInspection) {
+    let [_, _, _, slots, free, claimed, notifications, sleeps, behind, packets, missed, _] = all;
+    slots.add(&labels, ring.slots);
+    claimed.add(&labels, ring.tail);
+    if let Some(gate) = ring.gate {
+        free.add(&labels, gate.free_slots);
+    }
+    for (side, counts) in [("readers", ring.readers), ("writers", ring.writers)] {
+        let labels = [labels[0], labels[1], ("side", side)];
+        notifications.add(&labels, counts.notifications.into());
+        sleeps.add(&labels, counts.sleeps.into());
+    }
+    let queue = ring.queue.map(|queue| ("queue".to_owned(), None, queue.lag, 0));
+    let readers = ring
+        .endpoints
+        .iter()
+        .filter_map(|one| Some((rings::role(one), one.worker.as_deref(), one.lag?, one.evicted)));
+    for (role, worker, lag, evicted) in readers.chain(queue) {
+        let worker = worker.unwrap_or_default();
+        let labels = [labels[0], labels[1], ("reader", &role), ("worker", worker)];
+        behind.add(&labels, lag.slots);
+        if let Some(number) = lag.packets {
+            packets.add(&labels, number);
+        }
+        missed.add(&labels, evicted);
+    }
+}

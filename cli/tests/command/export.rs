@@ -1,0 +1,110 @@
+//! `export`: OpenMetrics as text, in a file and by HTTP.
+
+use crate::support::{Prefix, command, run};
+use insta::assert_snapshot;
+use packetring::Worker;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+#[test]
+fn figures_are_printed_and_written() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().capacity(1024).open("orders").unwrap();
+    let (mut out, _idle) = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    for number in 0..3 {
+        out.send(&number).unwrap();
+    }
+    let worker = Worker::builder().prefix(&prefix.0).join("a \"b\"", "web").unwrap();
+    let ran = run(&["export", "--prefix", &prefix.0]);
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+    let filters = [(r"(bytes|sleeps_total|notifications_total)(\{.*\}) \d+", "$1$2 N")];
+    insta::with_settings!({ filters => filters }, {
+        assert_snapshot!(prefix.redact(&ran.out), @r#"
+        # TYPE packetring_object_bytes gauge
+        # HELP packetring_object_bytes Size of the object in shared memory.
+        packetring_object_bytes{object="P:a \"b\"/directory",kind="directory"} N
+        packetring_object_bytes{object="P:orders",kind="ring"} N
+        # TYPE packetring_object_in_use gauge
+        # HELP packetring_object_in_use 1 if a living process is attached.
+        packetring_object_in_use{object="P:a \"b\"/directory",kind="directory"} 1
+        packetring_object_in_use{object="P:orders",kind="ring"} 1
+        # TYPE packetring_endpoints gauge
+        # HELP packetring_endpoints Endpoints of the object by their state.
+        packetring_endpoints{object="P:orders",kind="ring",state="writer"} 1
+        packetring_endpoints{object="P:orders",kind="ring",state="reader"} 1
+        packetring_endpoints{object="P:orders",kind="ring",state="dead"} 0
+        packetring_endpoints{object="P:orders",kind="ring",state="away"} 0
+        # TYPE packetring_ring_slots gauge
+        # HELP packetring_ring_slots Slots of 64 bytes of the ring.
+        packetring_ring_slots{object="P:orders",kind="ring"} 16
+        # TYPE packetring_ring_free_slots gauge
+        # HELP packetring_ring_free_slots Slots that publishers can claim now.
+        packetring_ring_free_slots{object="P:orders",kind="ring"} 13
+        # TYPE packetring_ring_claimed_slots counter
+        # HELP packetring_ring_claimed_slots Slots that publishers claimed.
+        packetring_ring_claimed_slots_total{object="P:orders",kind="ring"} 3
+        # TYPE packetring_ring_notifications counter
+        # HELP packetring_ring_notifications Notifications of sleepers.
+        packetring_ring_notifications_total{object="P:orders",kind="ring",side="readers"} N
+        packetring_ring_notifications_total{object="P:orders",kind="ring",side="writers"} N
+        # TYPE packetring_ring_sleeps counter
+        # HELP packetring_ring_sleeps Endpoints that were about to sleep.
+        packetring_ring_sleeps_total{object="P:orders",kind="ring",side="readers"} N
+        packetring_ring_sleeps_total{object="P:orders",kind="ring",side="writers"} N
+        # TYPE packetring_backlog_slots gauge
+        # HELP packetring_backlog_slots Slots that a reader has ahead.
+        packetring_backlog_slots{object="P:orders",kind="ring",reader="subscriber 0",worker=""} 3
+        # TYPE packetring_backlog_packets gauge
+        # HELP packetring_backlog_packets Packets that a reader has ahead.
+        packetring_backlog_packets{object="P:orders",kind="ring",reader="subscriber 0",worker=""} 3
+        # TYPE packetring_missed_packets counter
+        # HELP packetring_missed_packets Packets that a reader lost.
+        packetring_missed_packets_total{object="P:orders",kind="ring",reader="subscriber 0",worker=""} 0
+        # TYPE packetring_worker_alive gauge
+        # HELP packetring_worker_alive 1 if the worker lives.
+        packetring_worker_alive{prefix="P",cluster="a \"b\"",worker="web",id="0"} 1
+        # EOF
+        "#);
+    });
+
+    let file = std::env::temp_dir().join(format!("packetring-export-{}.prom", prefix.0));
+    let ran = run(&["export", "--prefix", &prefix.0, "--to", file.to_str().unwrap()]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, ""));
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.ends_with("# EOF\n") && written.contains("packetring_ring_slots"), "{written}");
+    std::fs::remove_file(&file).unwrap();
+    let ran = run(&["export", "--to", "/no/such/folder/x.prom"]);
+    assert_eq!(ran.status, 1);
+    worker.leave().unwrap();
+}
+
+#[test]
+fn figures_are_served() {
+    let prefix = Prefix::new();
+    let _ring = prefix.ring().capacity(1024).open("orders").unwrap();
+    let mut server = command(&["export", "--listen", "127.0.0.1:0", "--prefix", &prefix.0]);
+    let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("serving http://").unwrap();
+    let address = address.strip_suffix("/metrics").unwrap();
+    let ask = |request: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    // A client that says nothing and leaves does not end the server.
+    drop(TcpStream::connect(address).unwrap());
+    let answer = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("# EOF\n"), "{answer}");
+    assert!(answer.contains(&format!("packetring_ring_slots{{object=\"{}:orders\"", prefix.0)));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    assert!(ask("GET /x HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
