@@ -4,6 +4,8 @@ use crate::export::ExportArgs;
 use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
+use crate::recording::record::RecordArgs;
+use crate::recording::replay::ReplayArgs;
 use crate::tail::TailArgs;
 use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
@@ -27,7 +29,7 @@ Names:
 Exit status:
   0  done, and nothing found that needs attention
   1  failed, or found: `doctor` a problem, `clean` without --yes an object to remove, `ls NAME` no
-     such object, `tail --count` fewer packets
+     such object, `tail` and `record` with --count fewer packets
   2  the arguments are wrong
 
 JSON (--json):
@@ -85,6 +87,10 @@ pub(crate) enum Command {
     Hz(HzArgs),
     /// Shows live rates, lags and held back publishers of all rings
     Top(TopArgs),
+    /// Records the packets of rings into a file, without taking part in them
+    Record(RecordArgs),
+    /// Publishes or prints the packets of a recording
+    Replay(ReplayArgs),
     /// Exports figures of all rings as OpenMetrics: as text, into a file, or by HTTP
     Export(ExportArgs),
     /// Removes what dead processes left; never what a living process uses
@@ -146,6 +152,8 @@ impl Command {
             Self::Tail(_) => "tail",
             Self::Hz(_) => "hz",
             Self::Top(_) => "top",
+            Self::Record(_) => "record",
+            Self::Replay(_) => "replay",
             Self::Export(_) => "export",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",

@@ -19,6 +19,7 @@ mod manual;
 mod names;
 mod output;
 mod process;
+mod recording;
 mod rings;
 mod tail;
 mod text;
@@ -49,6 +50,8 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Tail(args) => tail::run(&args, output),
         Command::Hz(args) => hz::run(&args, output),
         Command::Top(args) => top::run(args, output),
+        Command::Record(args) => recording::record::run(&args, output),
+        Command::Replay(args) => recording::replay::run(&args, output),
         Command::Export(args) => export::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),

@@ -53,19 +53,19 @@ pub(crate) struct TailArgs {
 
 /// A packet, as JSON.
 #[derive(Serialize)]
-struct Packet<'a> {
-    position: u64,
-    r#type: &'a str,
+pub(crate) struct Packet<'a> {
+    pub(crate) position: u64,
+    pub(crate) r#type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sender: Option<u16>,
+    pub(crate) sender: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sender_name: Option<&'a str>,
+    pub(crate) sender_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'a str>,
+    pub(crate) event: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<packetring::dynamic::Value<'a>>,
+    pub(crate) value: Option<packetring::dynamic::Value<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Prints packets until there are enough.
@@ -128,7 +128,8 @@ pub(crate) fn end(span: Option<f64>) -> Result<Option<Instant>, Failure> {
     Ok(Instant::now().checked_add(span))
 }
 
-fn skipped(slots: u64, output: &mut Output) -> Result<(), Failure> {
+/// Prints that packets were skipped.
+pub(crate) fn skipped(slots: u64, output: &mut Output) -> Result<(), Failure> {
     if output.is_json {
         return output.json(&serde_json::json!({ "skipped_slots": slots }));
     }
@@ -254,7 +255,8 @@ impl Tail<'_> {
 }
 
 impl Packet<'_> {
-    fn print(&self, output: &mut Output) -> Result<(), Failure> {
+    /// Prints the packet in one line.
+    pub(crate) fn print(&self, output: &mut Output) -> Result<(), Failure> {
         let position = output.paint(DIM, self.position);
         write!(output, "{position}")?;
         if let Some(sender) = self.sender {

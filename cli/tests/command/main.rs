@@ -15,6 +15,7 @@ mod export;
 mod general;
 mod inspect;
 mod ls;
+mod recording;
 mod support;
 mod tail;
 mod top;

@@ -1,0 +1,377 @@
+//! The file of a recording.
+//!
+//! ```text
+//! file    = "PKTRREC1" { block }
+//! block   = bytes u32, crc32 u32, payload        bytes and checksum are those of the payload
+//! payload = { entry }
+//! entry   = 1: stream   id u16, name text, kind text
+//!         | 2: type     id u16, fingerprint u128, name text, schema text
+//!         | 3: packet   stream u16, type u16, time u64, position u64, sender u16,
+//!                       event text, bytes
+//!         | 4: gap      stream u16, time u64, slots u64
+//!         | 5: removed  stream u16, time u64
+//! text, bytes = length u32, content
+//! ```
+//!
+//! Numbers are little-endian. Times are nanoseconds since 1970. A type or sender that is not known
+//! is 0xffff, an event that is none is empty. A stream and a type come before the first packet that
+//! has them, in each file. A block is written at once: a process that is killed loses at most the
+//! block that it had not written.
+
+use std::io::{self, Read, Write};
+
+/// The first bytes of each file.
+const MAGIC: &[u8; 8] = b"PKTRREC1";
+/// No type, or no sender.
+pub(super) const NONE: u16 = u16::MAX;
+/// Bytes after which a block is written.
+const FULL_BLOCK: usize = 256 << 10;
+/// Longest payload that a reader accepts: a packet has at most 2 GiB.
+const LONGEST_BLOCK: u32 = u32::MAX - 1024;
+
+/// One entry, borrowed from what is written or from the block that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry<'a> {
+    Stream { id: u16, name: &'a str, kind: &'a str },
+    Type { id: u16, fingerprint: u128, name: &'a str, schema: &'a str },
+    Packet(Packet<'a>),
+    Gap { stream: u16, time: u64, slots: u64 },
+    Removed { stream: u16, time: u64 },
+}
+
+/// A packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packet<'a> {
+    pub(super) stream: u16,
+    pub(super) kind: u16,
+    pub(super) time: u64,
+    pub(super) position: u64,
+    pub(super) sender: u16,
+    pub(super) event: &'a str,
+    pub(super) archive: &'a [u8],
+}
+
+/// Writes blocks.
+#[derive(Debug)]
+pub(super) struct Writer<W> {
+    out: W,
+    block: Vec<u8>,
+    /// Bytes that were written.
+    written: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file.
+    pub(super) fn new(mut out: W) -> io::Result<Self> {
+        out.write_all(MAGIC)?;
+        Ok(Self { out, block: Vec::new(), written: MAGIC.len() as u64 })
+    }
+
+    /// Adds an entry. Writes the block if it is full.
+    pub(super) fn push(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        put(&mut self.block, entry);
+        if self.block.len() >= FULL_BLOCK { self.write_block() } else { Ok(()) }
+    }
+
+    /// Returns true if entries wait to be written.
+    pub(super) fn has_entries(&self) -> bool {
+        !self.block.is_empty()
+    }
+
+    /// Writes the entries so far as a block, in one call.
+    pub(super) fn write_block(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let len = u32::try_from(self.block.len())
+            .map_err(|_| io::Error::other("a block of more than 4 GiB"))?;
+        let mut whole = Vec::with_capacity(self.block.len() + 8);
+        whole.extend(len.to_le_bytes());
+        whole.extend(crc32fast::hash(&self.block).to_le_bytes());
+        whole.append(&mut self.block);
+        self.out.write_all(&whole)?;
+        self.written += whole.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes of the file with the block that is not written yet.
+    pub(super) fn bytes(&self) -> u64 {
+        self.written + self.block.len() as u64
+    }
+
+    /// The file.
+    pub(super) fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+fn put(block: &mut Vec<u8>, entry: &Entry<'_>) {
+    let text = |block: &mut Vec<u8>, bytes: &[u8]| {
+        block.extend((bytes.len() as u32).to_le_bytes());
+        block.extend(bytes);
+    };
+    match *entry {
+        Entry::Stream { id, name, kind } => {
+            block.push(1);
+            block.extend(id.to_le_bytes());
+            text(block, name.as_bytes());
+            text(block, kind.as_bytes());
+        }
+        Entry::Type { id, fingerprint, name, schema } => {
+            block.push(2);
+            block.extend(id.to_le_bytes());
+            block.extend(fingerprint.to_le_bytes());
+            text(block, name.as_bytes());
+            text(block, schema.as_bytes());
+        }
+        Entry::Packet(Packet { stream, kind, time, position, sender, event, archive }) => {
+            block.push(3);
+            block.extend(stream.to_le_bytes());
+            block.extend(kind.to_le_bytes());
+            block.extend(time.to_le_bytes());
+            block.extend(position.to_le_bytes());
+            block.extend(sender.to_le_bytes());
+            text(block, event.as_bytes());
+            text(block, archive);
+        }
+        Entry::Gap { stream, time, slots } => {
+            block.push(4);
+            block.extend(stream.to_le_bytes());
+            block.extend(time.to_le_bytes());
+            block.extend(slots.to_le_bytes());
+        }
+        Entry::Removed { stream, time } => {
+            block.push(5);
+            block.extend(stream.to_le_bytes());
+            block.extend(time.to_le_bytes());
+        }
+    }
+}
+
+/// Reads blocks.
+#[derive(Debug)]
+pub(super) struct Reader<R> {
+    input: R,
+    /// The position of the next block.
+    at: u64,
+}
+
+/// The end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Behind a whole block.
+    Whole,
+    /// A block from this position on is not whole, or damaged.
+    Cut(u64),
+}
+
+impl<R: Read> Reader<R> {
+    /// Begins to read; an error if this is no recording.
+    pub(super) fn new(mut input: R) -> io::Result<Self> {
+        let mut magic = [0; 8];
+        let read = read_full(&mut input, &mut magic)?;
+        if read < magic.len() || magic != *MAGIC {
+            return Err(io::Error::other("it does not begin with PKTRREC1: this is no recording"));
+        }
+        Ok(Self { input, at: MAGIC.len() as u64 })
+    }
+
+    /// Reads the payload of the next block; at the end of the file `Err`.
+    pub(super) fn next_block(&mut self) -> io::Result<Result<Vec<u8>, End>> {
+        let mut head = [0; 8];
+        let cut = Ok(Err(End::Cut(self.at)));
+        match read_full(&mut self.input, &mut head)? {
+            0 => return Ok(Err(End::Whole)),
+            8 => {}
+            _ => return cut,
+        }
+        let [a, b, c, d, e, f, g, h] = head;
+        let (len, sum) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        if len > LONGEST_BLOCK {
+            return cut;
+        }
+        let mut payload = Vec::new();
+        // Without an allocation of a length that a damaged file names.
+        let read = self.input.by_ref().take(len.into()).read_to_end(&mut payload)?;
+        if read < len as usize || crc32fast::hash(&payload) != sum {
+            return cut;
+        }
+        self.at += 8 + u64::from(len);
+        Ok(Ok(payload))
+    }
+}
+
+fn read_full(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match input.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// The entries of a payload. An entry that is not valid ends them with `None`.
+pub(super) struct Entries<'a>(&'a [u8]);
+
+impl<'a> Entries<'a> {
+    /// The entries of this payload.
+    pub(super) fn of(payload: &'a [u8]) -> Self {
+        Self(payload)
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+
+    fn half(&mut self) -> Option<u16> {
+        self.bytes().map(u16::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    fn list(&mut self) -> Option<&'a [u8]> {
+        let len = u32::from_le_bytes(self.bytes()?) as usize;
+        let (list, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(list)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.list()?).ok()
+    }
+
+    fn entry(&mut self) -> Option<Entry<'a>> {
+        let [kind] = self.bytes()?;
+        Some(match kind {
+            1 => Entry::Stream { id: self.half()?, name: self.text()?, kind: self.text()? },
+            2 => Entry::Type {
+                id: self.half()?,
+                fingerprint: u128::from_le_bytes(self.bytes()?),
+                name: self.text()?,
+                schema: self.text()?,
+            },
+            3 => Entry::Packet(Packet {
+                stream: self.half()?,
+                kind: self.half()?,
+                time: self.long()?,
+                position: self.long()?,
+                sender: self.half()?,
+                event: self.text()?,
+                archive: self.list()?,
+            }),
+            4 => Entry::Gap { stream: self.half()?, time: self.long()?, slots: self.long()? },
+            5 => Entry::Removed { stream: self.half()?, time: self.long()? },
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Option<Entry<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let entry = self.entry();
+        if entry.is_none() {
+            self.0 = &[];
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRIES: [Entry<'static>; 5] = [
+        Entry::Stream { id: 0, name: "shop/events", kind: "events" },
+        Entry::Type { id: 1, fingerprint: u128::MAX - 1, name: "Price", schema: "{}" },
+        Entry::Packet(Packet {
+            stream: 0,
+            kind: 1,
+            time: 7,
+            position: 8,
+            sender: NONE,
+            event: "x",
+            archive: &[1, 2, 3],
+        }),
+        Entry::Gap { stream: 0, time: 9, slots: 10 },
+        Entry::Removed { stream: 0, time: 11 },
+    ];
+
+    fn file() -> Vec<u8> {
+        let mut file = Vec::new();
+        let Ok(mut writer) = Writer::new(&mut file) else { unreachable!("memory takes all") };
+        for entry in &ENTRIES {
+            assert!(writer.push(entry).and_then(|()| writer.write_block()).is_ok());
+        }
+        assert_eq!(writer.bytes(), writer.into_inner().len() as u64);
+        file
+    }
+
+    /// The number of whole blocks, and the end.
+    fn read(file: &[u8]) -> (usize, Option<End>) {
+        let Ok(mut reader) = Reader::new(file) else { return (0, None) };
+        let mut count = 0;
+        loop {
+            match reader.next_block() {
+                Ok(Ok(payload)) => {
+                    let entries: Vec<_> = Entries::of(&payload).collect();
+                    assert_eq!(entries, [Some(ENTRIES[count])]);
+                    count += 1;
+                }
+                Ok(Err(end)) => return (count, Some(end)),
+                Err(error) => unreachable!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn entries_are_read_as_written() {
+        assert_eq!(read(&file()), (ENTRIES.len(), Some(End::Whole)));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_anywhere_keeps_its_whole_blocks() {
+        let file = file();
+        let mut most = 0;
+        for len in 8..file.len() {
+            let (count, end) = read(&file[..len]);
+            assert!(count >= most && count < ENTRIES.len(), "{len}");
+            assert!(
+                matches!(end, Some(End::Cut(at)) if at <= len as u64) || end == Some(End::Whole)
+            );
+            most = count;
+        }
+        assert_eq!(most, ENTRIES.len() - 1);
+        assert_eq!(read(&file[..7]), (0, None));
+    }
+
+    #[test]
+    fn each_changed_bit_is_noticed() {
+        let file = file();
+        for bit in 0..file.len() * 8 {
+            let mut changed = file.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let (count, end) = read(&changed);
+            assert!(count < ENTRIES.len() && end != Some(End::Whole), "{bit}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_not_valid_ends_a_payload() {
+        for payload in [&[9][..], &[1, 0, 0, 255, 255, 255, 255], &[4, 0]] {
+            assert_eq!(Entries::of(payload).collect::<Vec<_>>(), [None]);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `record` and `replay`.
+
+mod format;
+pub(crate) mod record;
+pub(crate) mod replay;

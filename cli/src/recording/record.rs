@@ -1,0 +1,336 @@
+//! `record FILE NAME...`: packets of rings into a file, without taking part in them.
+
+use super::format::{Entry, NONE, Packet, Writer};
+use crate::names;
+use crate::output::{Failure, Outcome, Output, YELLOW};
+use crate::tail::end;
+use crate::text;
+use clap::Args;
+use packetring::inventory::ObjectInfo;
+use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
+use packetring::packet::Fingerprint;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The longest time that a packet waits for its block to be written.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+/// Packets of one ring before the next ring's turn.
+const TURN: usize = 1024;
+/// Pause if no ring has a packet.
+const PAUSE: Duration = Duration::from_micros(200);
+/// Least bytes of a file before the next begins.
+const LEAST_ROTATION: u64 = 4096;
+
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The file, which must not be there yet
+    file: PathBuf,
+    /// Rings, topics, inboxes, queues, services and events
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Ends after this many packets; exit status 1 if all rings were removed before
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    count: Option<u64>,
+    /// Ends after this time
+    #[arg(long = "for", value_name = "SECONDS")]
+    span: Option<f64>,
+    /// Begins with the packets that a reader still has ahead, not with the next one
+    #[arg(long)]
+    backlog: bool,
+    /// Begins another file, FILE.2, FILE.3 and so on, when one has this size, as in 64M
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    rotate: Option<u64>,
+    /// Deletes all but the last so many files
+    #[arg(long, value_name = "NUMBER", requires = "rotate")]
+    keep: Option<u64>,
+    /// Overwrites the file
+    #[arg(long)]
+    force: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        other => return Err(format!("no unit {other}: give K, M or G, as in 64M")),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{error}; give a size, as in 64M"))?;
+    match number.checked_mul(1 << shift) {
+        Some(size) if size >= LEAST_ROTATION => Ok(size),
+        _ => Err(format!("give at least {LEAST_ROTATION} bytes")),
+    }
+}
+
+/// What was recorded.
+#[derive(Debug, Default, Serialize)]
+struct Recorded {
+    packets: u64,
+    gaps: u64,
+    gap_slots: u64,
+    bytes: u64,
+    files: Vec<PathBuf>,
+}
+
+/// Records until there is enough, all rings are gone, or a signal ends it.
+pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let end = end(args.span)?;
+    let objects = packetring::inventory()?;
+    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Tail };
+    let mut streams = Vec::new();
+    for name in &args.names {
+        let object = names::find(&objects, name)?;
+        streams.push(Stream::open(object, from)?);
+    }
+    let is_ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let flag = Arc::clone(&is_ended);
+        signal_hook::flag::register(signal, flag).map_err(Failure::failed)?;
+    }
+    let mut recorder = Recorder::new(args, &streams)?;
+    let most = args.count.unwrap_or(u64::MAX);
+    let is_over = |now| is_ended.load(Ordering::Relaxed) || end.is_some_and(|end| now >= end);
+    loop {
+        let now = Instant::now();
+        if recorder.done.packets >= most || is_over(now) || streams.iter().all(|one| one.is_removed)
+        {
+            break;
+        }
+        let mut is_idle = true;
+        for (index, stream) in streams.iter_mut().enumerate() {
+            is_idle &= !recorder.turn(index as u16, stream, most)?;
+        }
+        recorder.write_if_due(now, is_idle)?;
+        if is_idle {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    let done = recorder.finish()?;
+    if output.is_json {
+        output.json(&done)?;
+    } else {
+        let file = text::count(done.files.len(), "file");
+        let packets = text::count(done.packets as usize, "packet");
+        writeln!(output, "recorded {packets}, {} in {file}", text::bytes(done.bytes))?;
+        if done.gaps > 0 {
+            let gaps = text::count(done.gaps as usize, "gap");
+            let slots = done.gap_slots;
+            let gaps =
+                format!("{gaps} of {slots} slots: publishers overwrote them before they were read");
+            let gaps = output.paint(YELLOW, gaps);
+            writeln!(output, "{gaps}")?;
+        }
+    }
+    let is_missed = args.count.is_some_and(|count| done.packets < count);
+    Ok(if is_missed { Outcome::Found } else { Outcome::Done })
+}
+
+/// A ring that is recorded.
+struct Stream {
+    name: String,
+    kind: &'static str,
+    observer: Observer,
+    is_removed: bool,
+}
+
+impl Stream {
+    fn open(object: &ObjectInfo, from: ObserveFrom) -> Result<Self, Failure> {
+        let observer = Observer::open(object, from)?;
+        let (name, kind) = (names::full(object), names::word(object.kind));
+        Ok(Self { name, kind, observer, is_removed: false })
+    }
+}
+
+/// Writes the files.
+struct Recorder<'a> {
+    args: &'a RecordArgs,
+    writer: Writer<File>,
+    streams: Vec<(String, &'static str)>,
+    /// Ids of types in the current file.
+    types: HashMap<Fingerprint, u16>,
+    /// When the block that is not written yet got its first entry.
+    since: Option<Instant>,
+    /// Number of files so far.
+    number: u64,
+    done: Recorded,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(args: &'a RecordArgs, streams: &[Stream]) -> Result<Self, Failure> {
+        let file = create(&args.file, args.force)?;
+        let mut recorder = Self {
+            args,
+            writer: Writer::new(file)?,
+            streams: streams.iter().map(|one| (one.name.clone(), one.kind)).collect(),
+            types: HashMap::new(),
+            since: None,
+            number: 1,
+            done: Recorded { files: vec![args.file.clone()], ..Recorded::default() },
+        };
+        recorder.begin()?;
+        Ok(recorder)
+    }
+
+    /// Writes the streams, so that a file is a recording as soon as it is there.
+    fn begin(&mut self) -> Result<(), Failure> {
+        for (id, (name, kind)) in self.streams.iter().enumerate() {
+            self.writer.push(&Entry::Stream { id: id as u16, name, kind })?;
+        }
+        self.writer.write_block()?;
+        Ok(())
+    }
+
+    /// Takes the packets of a ring, and returns whether there were any.
+    fn turn(&mut self, id: u16, stream: &mut Stream, most: u64) -> Result<bool, Failure> {
+        for taken in 0..TURN {
+            if self.done.packets >= most || stream.is_removed {
+                return Ok(taken > 0);
+            }
+            match stream.observer.try_next().map_err(Failure::failed)? {
+                Observed::Packet(packet) => {
+                    self.packet(id, &packet)?;
+                    self.done.packets += 1;
+                }
+                Observed::Skipped { slots } => {
+                    self.writer.push(&Entry::Gap { stream: id, time: now(), slots })?;
+                    self.done.gaps += 1;
+                    self.done.gap_slots += slots;
+                }
+                Observed::Removed => {
+                    self.writer.push(&Entry::Removed { stream: id, time: now() })?;
+                    stream.is_removed = true;
+                }
+                _ => return Ok(taken > 0),
+            }
+        }
+        Ok(true)
+    }
+
+    fn packet(&mut self, stream: u16, packet: &ObservedPacket<'_>) -> Result<(), Failure> {
+        self.rotate_if_due(packet.archive().len() as u64)?;
+        let kind = match packet.carried() {
+            None => NONE,
+            Some(carried) => match self.types.get(&carried.fingerprint) {
+                Some(id) => *id,
+                None if self.types.len() == usize::from(NONE) => NONE,
+                None => {
+                    let id = self.types.len() as u16;
+                    self.types.insert(carried.fingerprint, id);
+                    self.writer.push(&Entry::Type {
+                        id,
+                        fingerprint: carried.fingerprint.0,
+                        name: &carried.name,
+                        schema: &carried.schema,
+                    })?;
+                    id
+                }
+            },
+        };
+        self.writer.push(&Entry::Packet(Packet {
+            stream,
+            kind,
+            time: now(),
+            position: packet.position(),
+            sender: packet.sender().map_or(NONE, |sender| sender.0),
+            event: packet.event().unwrap_or_default(),
+            archive: packet.archive(),
+        }))?;
+        Ok(())
+    }
+
+    fn write_if_due(&mut self, now: Instant, is_idle: bool) -> Result<(), Failure> {
+        if !self.writer.has_entries() {
+            self.since = None;
+            return Ok(());
+        }
+        let since = *self.since.get_or_insert(now);
+        if is_idle || now - since >= WRITE_EVERY {
+            self.writer.write_block()?;
+            self.since = None;
+        }
+        Ok(())
+    }
+
+    fn rotate_if_due(&mut self, next: u64) -> Result<(), Failure> {
+        if self.args.rotate.is_none_or(|size| self.writer.bytes() + next < size) {
+            return Ok(());
+        }
+        self.number += 1;
+        let path = numbered(&self.args.file, self.number);
+        let file = create(&path, self.args.force)?;
+        let next = Writer::new(file)?;
+        let mut last = std::mem::replace(&mut self.writer, next);
+        last.write_block()?;
+        self.done.bytes += last.bytes();
+        last.into_inner().sync_all()?;
+        self.types.clear();
+        self.done.files.push(path);
+        self.begin()?;
+        while self.args.keep.is_some_and(|keep| self.done.files.len() as u64 > keep.max(1)) {
+            let oldest = self.done.files.remove(0);
+            std::fs::remove_file(&oldest).map_err(|error| {
+                Failure::failed(format_args!(
+                    "{oldest:?} not deleted: {error}; record without --keep"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Recorded, Failure> {
+        self.writer.write_block()?;
+        self.done.bytes += self.writer.bytes();
+        self.writer.into_inner().sync_all()?;
+        Ok(self.done)
+    }
+}
+
+/// `FILE.2` of `FILE`.
+fn numbered(file: &Path, number: u64) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(!overwrites).create(true).truncate(overwrites);
+    options.open(path).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AlreadyExists => "choose another file, or overwrite it with --force",
+            _ => "choose another file",
+        };
+        Failure::failed(format_args!("{path:?} not created: {error}; {advice}"))
+    })
+}
+
+/// Nanoseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a recording has the time of day")]
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("8k"), Ok(8192));
+        for wrong in ["", "M", "64T", "1", "99999999999G", "-1M"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `replay FILE...`: the packets of a recording into a ring, or as text.
+
+use super::format::{End, Entries, Entry, NONE, Packet, Reader};
+use crate::output::{DIM, Failure, Outcome, Output, YELLOW};
+use crate::tail;
+use crate::text;
+use clap::Args;
+use packetring::Ring;
+use packetring::any::AnyPublisher;
+use packetring::dynamic::Schema;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The files, in their order
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Publishes the packets to this plain ring, which is made if it is not there, as in `test` or
+    /// with a prefix `staging:test`
+    #[arg(long, value_name = "RING", required_unless_present = "print")]
+    to: Option<String>,
+    /// Prints the packets, with the same lines as `tail`
+    #[arg(long, conflicts_with = "to")]
+    print: bool,
+    /// How fast: 1 as recorded, 10 ten times as fast, `max` without pauses
+    #[arg(long, default_value = "1", value_name = "SPEED", value_parser = speed)]
+    speed: Speed,
+    /// Packets of this ring only, by the name that it had
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Waits for this many subscribers before the first packet
+    #[arg(long, value_name = "NUMBER")]
+    subscribers: Option<usize>,
+}
+
+/// How fast a recording is replayed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Speed {
+    Times(f64),
+    Max,
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(Speed::Max),
+        Ok(times) if times > 0.0 && times.is_finite() => Ok(Speed::Times(times)),
+        _ => Err("give a number above 0, or max".to_owned()),
+    }
+}
+
+/// What was replayed.
+#[derive(Debug, Default, Serialize)]
+struct Replayed {
+    packets: u64,
+    gaps: u64,
+    gap_slots: u64,
+    /// Packets whose type was not known when they were recorded.
+    unknown: u64,
+    /// Files whose last block is not whole, with its position.
+    cut: Vec<(PathBuf, u64)>,
+}
+
+/// Replays the files.
+pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let mut publisher = args.to.as_deref().map(open).transpose()?;
+    if let (Some(publisher), Some(number)) = (&mut publisher, args.subscribers) {
+        publisher.wait_for_subscribers(number).map_err(Failure::failed)?;
+    }
+    let mut replay = Replay { args, publisher, start: None, done: Replayed::default() };
+    for path in &args.files {
+        replay.file(path, output)?;
+    }
+    let done = replay.done;
+    for (path, at) in &done.cut {
+        let cut = format!(
+            "{}: the block at byte {at} is not whole: the recording ends before it",
+            path.display()
+        );
+        if !output.is_json {
+            let cut = output.paint(YELLOW, text::plain(&cut));
+            writeln!(output, "-- {cut}")?;
+        }
+    }
+    if output.is_json && !args.print {
+        output.json(&done)?;
+    } else if !output.is_json && !args.print {
+        let packets = text::count(done.packets as usize, "packet");
+        let gaps = match done.gaps {
+            0 => String::new(),
+            gaps => format!(", {} of {} slots", text::count(gaps as usize, "gap"), done.gap_slots),
+        };
+        writeln!(output, "replayed {packets}{gaps}")?;
+        if done.unknown > 0 {
+            writeln!(
+                output,
+                "{} of unknown type left out",
+                text::count(done.unknown as usize, "packet")
+            )?;
+        }
+    }
+    Ok(if done.unknown > 0 && !args.print { Outcome::Found } else { Outcome::Done })
+}
+
+fn open(name: &str) -> Result<AnyPublisher, Failure> {
+    let ring = match name.split_once(':') {
+        Some((prefix, name)) => Ring::builder().prefix(prefix).open(name)?,
+        None => Ring::builder().open(name)?,
+    };
+    Ok(ring.any_publisher()?)
+}
+
+struct Replay<'a> {
+    args: &'a ReplayArgs,
+    publisher: Option<AnyPublisher>,
+    /// When the first packet was replayed, and when it was recorded.
+    start: Option<(Instant, u64)>,
+    done: Replayed,
+}
+
+/// The streams and types of one file.
+#[derive(Default)]
+struct Known {
+    streams: HashMap<u16, String>,
+    types: HashMap<u16, (String, Option<Schema>)>,
+}
+
+impl Replay<'_> {
+    fn file(&mut self, path: &Path, output: &mut Output) -> Result<(), Failure> {
+        let bad = |error: std::io::Error| {
+            Failure::failed(format_args!("{path:?} not read: {error}; choose another file"))
+        };
+        let file = File::open(path).map_err(bad)?;
+        let mut reader = Reader::new(BufReader::new(file)).map_err(bad)?;
+        let mut known = Known::default();
+        loop {
+            let payload = match reader.next_block().map_err(bad)? {
+                Ok(payload) => payload,
+                Err(End::Whole) => return Ok(()),
+                Err(End::Cut(at)) => {
+                    self.done.cut.push((path.to_owned(), at));
+                    return Ok(());
+                }
+            };
+            for entry in Entries::of(&payload) {
+                let Some(entry) = entry else {
+                    return Err(Failure::failed(format_args!(
+                        "{path:?} has an entry that is not valid: a later version of this command \
+                         may have written it; use that version"
+                    )));
+                };
+                self.entry(&entry, &mut known, output)?;
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        known: &mut Known,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        match *entry {
+            Entry::Stream { id, name, .. } => {
+                known.streams.insert(id, name.to_owned());
+            }
+            Entry::Type { id, fingerprint, name, schema } => {
+                let schema = Schema::parse(schema, fingerprint).ok();
+                known.types.insert(id, (name.to_owned(), schema));
+            }
+            Entry::Packet(packet) if self.is_meant(packet.stream, known) => {
+                self.pace(packet.time, output)?;
+                self.packet(&packet, known, output)?;
+            }
+            Entry::Gap { stream, time, slots } if self.is_meant(stream, known) => {
+                self.pace(time, output)?;
+                self.done.gaps += 1;
+                self.done.gap_slots += slots;
+                if self.args.print {
+                    tail::skipped(slots, output)?;
+                }
+            }
+            Entry::Removed { stream, .. } if self.is_meant(stream, known) && self.args.print => {
+                let removed = output.paint(DIM, "-- the ring was removed");
+                if !output.is_json {
+                    writeln!(output, "{removed}")?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_meant(&self, stream: u16, known: &Known) -> bool {
+        let name = known.streams.get(&stream);
+        self.args.stream.as_ref().is_none_or(|meant| name == Some(meant))
+    }
+
+    /// Waits for the time of an entry.
+    fn pace(&mut self, time: u64, output: &mut Output) -> Result<(), Failure> {
+        let Speed::Times(times) = self.args.speed else { return Ok(()) };
+        if self.args.print {
+            return Ok(());
+        }
+        let (start, first) = *self.start.get_or_insert_with(|| (Instant::now(), time));
+        let after = Duration::from_nanos(time.saturating_sub(first)).div_f64(times);
+        let wait = after.saturating_sub(start.elapsed());
+        if !wait.is_zero() {
+            output.flush()?;
+            std::thread::sleep(wait);
+        }
+        Ok(())
+    }
+
+    fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        known: &Known,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let (name, schema) = match known.types.get(&packet.kind) {
+            Some((name, schema)) => (name.as_str(), schema.as_ref()),
+            None => ("", None),
+        };
+        let value = schema.map(|schema| schema.read(packet.archive));
+        let value = value.ok_or("a type that is not known".to_owned());
+        let value = value.and_then(|value| value.map_err(|error| error.to_string()));
+        self.done.packets += 1;
+        if let Some(publisher) = &mut self.publisher {
+            match value {
+                Ok(value) => {
+                    publisher.send_value(value).map_err(Failure::failed)?;
+                }
+                Err(_) => {
+                    self.done.packets -= 1;
+                    self.done.unknown += 1;
+                }
+            }
+            return Ok(());
+        }
+        let line = tail::Packet {
+            position: packet.position,
+            r#type: name,
+            sender: (packet.sender != NONE).then_some(packet.sender),
+            sender_name: None,
+            event: (!packet.event.is_empty()).then_some(packet.event),
+            error: value.as_ref().err().cloned(),
+            value: value.ok(),
+        };
+        if output.is_json { output.json(&line) } else { line.print(output) }
+    }
+}

@@ -1,0 +1,227 @@
+//! `record` and `replay`: equal packets, kills, rotation, damaged files.
+
+use crate::support::{Prefix, Ran, command, run};
+use packetring::packet;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+#[packet]
+struct Trade {
+    symbol: String,
+    amount: u64,
+}
+
+fn trade(amount: u64) -> Trade {
+    Trade { symbol: format!("symbol {amount}"), amount }
+}
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(prefix: &Prefix) -> Self {
+        let folder = std::env::temp_dir().join(format!("packetring-record-{}", prefix.0));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The packets that a recording prints.
+fn printed(files: &[&str]) -> Vec<Value> {
+    let ran = run(&[&["replay", "--print", "--json"], files].concat());
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""), "{ran:?}");
+    let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| line["result"].clone()).collect()
+}
+
+fn amounts(packets: &[Value]) -> Vec<u64> {
+    packets.iter().map(|packet| packet["value"]["amount"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_recording_replays_to_equal_packets() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let mut reader = ring.any_subscriber().unwrap();
+    let mut out = ring.any_publisher().unwrap();
+    for amount in 0..500 {
+        out.send(&trade(amount)).unwrap();
+        out.send(&(amount, amount as f64 / 3.0)).unwrap();
+    }
+    let (name, file) = (format!("{}:trades", prefix.0), folder.file("a.rec"));
+    let ran = run(&["record", &file, &name, "--backlog", "-n", "1000"]);
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+    assert!(ran.out.starts_with("recorded 1000 packets, "), "{}", ran.out);
+    let again = run(&["record", &file, &name]);
+    assert!(again.status == 1 && again.error.contains("--force"), "{again:?}");
+
+    let copy = prefix.ring().open("copy").unwrap();
+    let mut copies = copy.any_subscriber().unwrap();
+    let to = format!("{}:copy", prefix.0);
+    let ran = run(&["replay", &file, "--to", &to, "--speed", "max", "--json"]);
+    assert_eq!((ran.status, &ran.result()["packets"]), (0, &1000.into()), "{ran:?}");
+    for number in 0..1000 {
+        let (one, other) = (reader.recv().unwrap(), copies.recv().unwrap());
+        assert_eq!(one.fingerprint(), other.fingerprint(), "{number}");
+        let values = [&one, &other].map(|packet| {
+            let schema = packet.schema().unwrap();
+            packet.value(&schema).unwrap().archive().unwrap().to_vec()
+        });
+        assert_eq!(values[0], values[1], "{number}");
+    }
+    let ran = run(&["replay", &file, "--to", &to, "--speed", "max", "--stream", "other"]);
+    assert_eq!(ran.out, "replayed 0 packets\n");
+    assert_eq!(run(&["replay", &file]).status, 2);
+    assert_eq!(run(&["replay", &file, "--to", &to, "--speed", "0"]).status, 2);
+}
+
+/// Records until it is ended.
+fn start_recording(arguments: &[&str]) -> Child {
+    let mut record = command(&[&["record"], arguments].concat());
+    record.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until a recording has so many packets in whole blocks.
+fn wait_for(file: &str, packets: usize) {
+    for _ in 0..600 {
+        if Path::new(file).exists() && std::fs::read(file).unwrap().len() > 8 {
+            let found = printed(&[file]);
+            if found.len() >= packets {
+                return;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{packets} packets were not recorded");
+}
+
+#[test]
+fn a_killed_recorder_leaves_what_it_wrote_and_a_signal_ends_it_in_order() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..100 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let name = format!("{}:trades", prefix.0);
+    for signal in ["KILL", "TERM"] {
+        let file = folder.file(signal);
+        let child = start_recording(&[&file, &name, "--backlog"]);
+        wait_for(&file, 100);
+        let kill = std::process::Command::new("kill")
+            .args([&format!("-{signal}"), &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        if signal == "TERM" {
+            let ran = Ran::of(&ended);
+            assert_eq!(ran.status, 0);
+            assert!(ran.out.starts_with("recorded 100 packets"), "{}", ran.out);
+        }
+        assert_eq!(amounts(&printed(&[&file])), (0..100).collect::<Vec<_>>());
+    }
+
+    // A block that was not written whole, as a full disk leaves it.
+    let file = folder.file("KILL");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let ran = run(&["replay", "--print", &file]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.out.contains("is not whole: the recording ends before it"), "{}", ran.out);
+    std::fs::write(&file, "something else").unwrap();
+    let ran = run(&["replay", "--print", &file]);
+    assert!(ran.status == 1 && ran.error.contains("no recording"), "{ran:?}");
+}
+
+#[test]
+fn each_file_of_a_rotation_is_a_recording() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..500 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let (name, file) = (format!("{}:trades", prefix.0), folder.file("r"));
+    let ran = run(&["record", &file, &name, "--backlog", "-n", "500", "--rotate", "8K", "--json"]);
+    let files = ran.result()["files"].clone();
+    let files: Vec<_> =
+        files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    assert!(files.len() > 3, "{files:?}");
+    assert_eq!(amounts(&printed(&files)), (0..500).collect::<Vec<_>>());
+    for file in &files {
+        assert!(std::fs::metadata(file).unwrap().len() <= 8192 + 1024, "{file}");
+        assert!(!printed(&[file]).is_empty());
+    }
+    let kept = folder.file("k");
+    let ran = run(&[
+        "record",
+        &kept,
+        &name,
+        "--backlog",
+        "-n",
+        "500",
+        "--rotate",
+        "8K",
+        "--keep",
+        "2",
+        "--json",
+    ]);
+    assert_eq!(ran.result()["files"].as_array().unwrap().len(), 2);
+    assert!(!Path::new(&kept).exists());
+}
+
+#[test]
+fn gaps_are_in_the_file() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().capacity(1024).open("small").unwrap();
+    let (mut out, mut reader) =
+        (ring.publisher::<Trade>().unwrap(), ring.subscriber::<Trade>().unwrap());
+    let (name, file) = (format!("{}:small", prefix.0), folder.file("g"));
+    let mut child = start_recording(&[&file, &name, "--json"]);
+    wait_for(&file, 0);
+    let pid = child.id().to_string();
+    let signal = |signal: &str| {
+        assert!(
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
+        );
+    };
+    // It runs, so it has opened the ring: packets from now on are its own.
+    out.send(&trade(0)).unwrap();
+    drop(reader.recv().unwrap());
+    wait_for(&file, 1);
+    signal("-STOP");
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {}
+    for amount in 1..100 {
+        out.send(&trade(amount)).unwrap();
+        drop(reader.recv().unwrap());
+    }
+    signal("-CONT");
+    out.send(&trade(100)).unwrap();
+    // The last packet comes, and the gap before it.
+    for _ in 0..600 {
+        let found = printed(&[&file]);
+        if found.last().is_some_and(|last| last["value"]["amount"] == 100) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    signal("-TERM");
+    child.wait().unwrap();
+    let found = printed(&[&file]);
+    let gaps: u64 = found.iter().filter_map(|line| line["skipped_slots"].as_u64()).sum();
+    let packets = found.iter().filter(|line| line["value"].is_object()).count() as u64;
+    assert!(gaps > 0 && packets + gaps == 101, "{packets} packets, {gaps} slots");
+}
