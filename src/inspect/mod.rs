@@ -35,9 +35,10 @@
 //!
 //! # Cost
 //!
-//! For each object one open and two mappings for a moment, one `fcntl` for each endpoint or worker,
-//! and a read of the header of each packet that a reader has not received yet. For an object of a
-//! cluster, its directory is read too: [`objects()`] and [`cluster()`] read it once.
+//! For each object about 20 system calls (one open, two mappings for a moment), one `fcntl` for
+//! each endpoint or worker, and a read of the header of each packet that a reader has not received
+//! yet. For an object of a cluster, its directory is read too: [`objects()`] and [`cluster()`] read
+//! it once.
 
 #![forbid(unsafe_code)]
 
