@@ -579,8 +579,8 @@ fn an_object_that_is_gone_or_foreign_is_refused() {
     fs::remove_file(object(&name)).unwrap();
 }
 
-/// Writes into the words of an object in front of `end`, one at a time and then several at once, and
-/// calls `look` after each change. The object is as before afterwards.
+/// Writes into the words of an object in front of `end`, one at a time and then several at once,
+/// and calls `look` after each change. The object is as before afterwards.
 fn damage(path: &Path, end: u64, mut look: impl FnMut()) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let original = fs::read(path).unwrap();
