@@ -7,7 +7,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::Side;
 use crate::ring::reap::{self, Death, Reaped, Slots};
 use crate::segment::Segment;
-use crate::segment::entry::{EntryId, OwnerState};
+use crate::segment::entry::EntryId;
 use crate::segment::kept::KeptEventCount;
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
@@ -306,20 +306,6 @@ fn wake_side(segment: &Segment, side: Side) -> bool {
         Parking::Futex => futex::wake_all(&event_count.futex) > 0,
         Parking::Event => set_events(segment, &mut Vec::new(), side),
     }
-}
-
-/// Number of living subscribers.
-pub(crate) fn living_subscribers(segment: &Segment) -> usize {
-    let memory = segment.memory();
-    let entries = memory.subscribers().iter().enumerate();
-    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
-        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
-        OwnerState::Free | OwnerState::Joining => false,
-    });
-    taken
-        .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&entry_id| segment.is_alive(entry_id))
-        .count()
 }
 
 /// Clears the dead, through a second mapping if a claim must be voided and the slots are read-only

@@ -6,7 +6,7 @@ use super::owned_entry;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::type_table::{self, CarriedType};
-use super::untyped::AckMode;
+use super::untyped::{self, AckMode};
 use super::waitable::Waitable;
 use crate::error::{Detachment, DisplayName, ObjectName, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
@@ -260,7 +260,7 @@ impl Ring {
 
     /// Number of living subscribers. Costs a system call for each.
     pub fn subscribers(&self) -> usize {
-        owned_entry::living_subscribers(&self.segment)
+        untyped::living_subscribers(&self.segment)
     }
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers

@@ -336,12 +336,6 @@ pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     OwnerState::Free.set(&entry.details.owner);
 }
 
-/// Clears the process of a consumer's entry, whose packet in flight stays for another consumer.
-/// Reports of deaths then leave the entry out.
-pub(super) fn disown(memory: &RingMemory, index: usize) {
-    memory.subscribers()[index].details.owner.pid.store(0, Ordering::Relaxed);
-}
-
 /// Stops to gate publishers. The owner may call this without the control lock: the entry is reaped
 /// afterwards.
 pub(crate) fn release(memory: &RingMemory, index: usize) {

@@ -9,14 +9,13 @@ use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
 #[cfg(feature = "async")]
 use crate::channel::find_in_task;
-use crate::channel::owned_entry;
 use crate::channel::reports;
 use crate::ring::gate::position;
 use crate::ring::membership;
 #[cfg(feature = "async")]
 use crate::ring::membership::RingState;
-#[cfg(feature = "async")]
 use crate::segment::Segment;
+use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 #[cfg(feature = "async")]
@@ -67,7 +66,7 @@ impl Sender {
 
     /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        owned_entry::living_subscribers(&self.entry.segment)
+        living_subscribers(&self.entry.segment)
     }
 
     /// Distance of the slowest subscriber from the tail, in slots.
@@ -134,7 +133,7 @@ pub(crate) async fn await_subscribers(
 ) -> Result<(), SendError> {
     let find = || match RingState::of(segment.memory()) {
         RingState::Closed => Some(Err(SendError::Closed)),
-        _ if owned_entry::living_subscribers(segment) >= count => Some(Ok(())),
+        _ if living_subscribers(segment) >= count => Some(Ok(())),
         _ => None,
     };
     // Subscribers that join notify the publishers.
@@ -320,3 +319,17 @@ macro_rules! subscriber_control {
 }
 
 pub(in crate::channel) use {publisher_control, subscriber_control};
+
+/// Number of living subscribers.
+pub(in crate::channel) fn living_subscribers(segment: &Segment) -> usize {
+    let memory = segment.memory();
+    let entries = memory.subscribers().iter().enumerate();
+    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
+        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
+        OwnerState::Free | OwnerState::Joining => false,
+    });
+    taken
+        .map(|(index, _)| EntryId::Subscriber(index))
+        .filter(|&entry_id| segment.is_alive(entry_id))
+        .count()
+}

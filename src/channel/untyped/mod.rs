@@ -12,7 +12,7 @@ mod waiting;
 #[cfg(feature = "async")]
 pub(crate) use control::await_subscribers;
 pub(crate) use control::{End, SubscriberIndex};
-pub(super) use control::{publisher_control, subscriber_control};
+pub(super) use control::{living_subscribers, publisher_control, subscriber_control};
 pub(crate) use options::Draining;
 pub(crate) use options::MessageHeader;
 #[cfg(feature = "handover")]

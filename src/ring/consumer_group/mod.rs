@@ -142,7 +142,7 @@ impl ConsumerGroup {
         // As in a join: before the entry is taken.
         entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
-        membership::disown(&self.memory, self.entry);
+        orphans::disown(&self.memory, self.entry);
         counters::move_to(&entries[self.entry], &entries[entry]);
         self.entry = entry;
         self.held = None;
@@ -342,10 +342,9 @@ unsafe impl Cursor for ConsumerGroup {
         if let Some(taken) = self.held
             && self.is_redelivered
         {
-            let entry = &self.memory.subscribers()[self.entry];
-            let words = &entry.redelivery;
-            words.set(taken.position, words.of(taken.position).saturating_add(1));
-            entry.counts.add_redelivered(1);
+            let SubscriberEntry { redelivery, counts, .. } = &self.memory.subscribers()[self.entry];
+            redelivery.set(taken.position, redelivery.of(taken.position).saturating_add(1));
+            counts.add_redelivered(1);
         }
     }
 
@@ -386,10 +385,9 @@ unsafe impl Cursor for ConsumerGroup {
         let is_left = OnConsumerDeath::of(settings) == OnConsumerDeath::Adopted
             && has_in_flight(&self.memory.subscribers()[self.entry]);
         // Without the control lock, the next process that reaps the dead frees the entry.
-        match (has_control, is_left) {
-            (true, false) => membership::leave_subscriber(&self.memory, self.entry),
-            (true, true) => membership::disown(&self.memory, self.entry),
-            (false, _) => {}
+        if has_control {
+            let end = if is_left { orphans::disown } else { membership::leave_subscriber };
+            end(&self.memory, self.entry);
         }
     }
 }

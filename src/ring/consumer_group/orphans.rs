@@ -181,3 +181,9 @@ fn dead_at<'a>(
     consumers(memory)
         .filter(move |&(id, entry)| entry.cursor.load(Ordering::Acquire) == at && !is_alive(id))
 }
+
+/// Clears the process of a consumer's entry, whose packet in flight stays for another consumer.
+/// Reports of deaths then leave the entry out.
+pub(super) fn disown(memory: &RingMemory, index: usize) {
+    memory.subscribers()[index].details.owner.pid.store(0, Ordering::Relaxed);
+}
