@@ -96,3 +96,22 @@ fn the_screen_is_live_in_a_terminal() {
     terminal.tmux(&["send-keys", "Enter", "q"]).unwrap();
     terminal.wait_for("ended 0");
 }
+
+#[test]
+fn a_terminal_has_colors_unless_no_color_is_set() {
+    let prefix = Prefix::new();
+    let _ring = prefix.ring().capacity(1024).open("colored").unwrap();
+    let ls = format!("{} ls --prefix {}", env!("CARGO_BIN_EXE_packetring"), prefix.0);
+    for (environment, has_colors) in [("", true), ("NO_COLOR=1 ", false)] {
+        let terminal = Terminal(format!("packetring-{}", Prefix::new().0));
+        if terminal.tmux(&["-V"]).is_err() {
+            println!("skipped: no tmux here");
+            return;
+        }
+        let shell = format!("unset NO_COLOR; {environment}{ls}; cat");
+        terminal.tmux(&["new-session", "-d", "-x", "150", "-y", "24", &shell]).unwrap();
+        terminal.wait_for("1 object, ");
+        let screen = terminal.tmux(&["capture-pane", "-p", "-e"]).unwrap();
+        assert_eq!(screen.contains("\u{1b}[32min use"), has_colors, "{screen}");
+    }
+}
