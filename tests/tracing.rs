@@ -410,23 +410,25 @@ fn a_message_that_an_inbox_refuses_is_reported() {
     let cluster = unique("tracing-refused");
     recorded(|log| {
         let worker = Worker::join(&cluster, "shop").unwrap();
-        let _inbox = worker.inbox_of::<Prices<'static>>().unwrap();
+        let inbox = worker.inbox_of::<Prices<'static>>().unwrap();
         let refused = worker.send_to("shop", &7_u64);
+        drop(inbox);
         assert!(matches!(refused, Err(SendToError::TypeRefused { .. })), "{refused:?}");
         // The call tried again, in case that the inbox had been replaced.
         let refused = log.named("type refused").pop().unwrap();
         assert_eq!(refused.get("object"), format!("inbox \"shop\" of cluster {cluster:?}"));
         assert_eq!(refused.get("expected"), shown::<Price>());
         assert_eq!(refused.get("found"), shown::<u64>());
+        worker.leave().unwrap();
     });
 }
 
-/// The slots of the ring of this name, as a file.
+/// The file of a ring.
 fn file_of(name: &str) -> File {
     OpenOptions::new().read(true).write(true).open(object(name)).unwrap()
 }
 
-/// Offset of the first slot in the file of a ring of 32 slots: they are its end.
+/// Offset of the first slot in the file of a ring of 4096 bytes, which are its end.
 fn first_slot(name: &str) -> u64 {
     std::fs::metadata(object(name)).unwrap().len() - 4096
 }
