@@ -22,6 +22,7 @@
 ///
 /// The values must not panic. They are not evaluated without the feature `tracing`, or if no
 /// subscriber wants events of this level.
+#[cfg_attr(loom, allow(unused_macros, reason = "the protocol alone reports nothing"))]
 macro_rules! trace_event {
     ($level:ident, $target:literal, $message:literal, $($name:ident = $value:expr),+ $(,)?) => {
         #[cfg(all(feature = "tracing", not(loom)))]
