@@ -135,6 +135,7 @@ pub(crate) unsafe trait Cursor {
     fn deliveries(&self, taken: &Taken) -> u64;
 
     /// Fast path of [`release`](Self::release). Returns false if that must decide.
+    #[inline]
     fn release_fast(&mut self) -> bool {
         self.release()
     }

@@ -2,7 +2,8 @@
 //!
 //! The owner of the entry writes them, by a plain load and a plain store: there is one writer, so
 //! no locked instruction is needed. Its successor begins them anew, under the control lock. They
-//! order nothing: no decision depends on them.
+//! order nothing: no decision depends on them. The process that clears a dead subscriber stores
+//! what its cursor counted ([`TrafficWords::settle`]).
 //!
 //! # Packets without a store for each
 //!

@@ -277,6 +277,12 @@ impl Waiter {
 
     #[cfg(not(loom))]
     fn sleep(&self, event_count: &EventCount, seen: u32, bound: Duration) {
+        if let (Sleep::Event(_), Some(stop)) = (&self.sleep, &self.stop)
+            && stop.is_stopped()
+        {
+            // A stop does not set events.
+            return;
+        }
         self.counted(|| match (&self.sleep, &self.stop) {
             (Sleep::Futex, None) => futex::wait(&event_count.futex, seen, bound),
             (Sleep::Futex, Some(stop)) => {
@@ -284,8 +290,6 @@ impl Waiter {
                     futex::wait(&event_count.futex, seen, bound.min(UNSTOPPED));
                 }
             }
-            // A stop does not set events.
-            (Sleep::Event(_), Some(stop)) if stop.is_stopped() => {}
             (Sleep::Event(event), _) => event.wait(bound),
         });
     }

@@ -16,8 +16,7 @@ mod counting;
 mod read_ahead;
 mod takes;
 
-use self::counting::plain_held;
-use self::read_ahead::ReadAhead;
+use self::{counting::plain_held, read_ahead::ReadAhead};
 #[cfg(not(loom))]
 use super::cursor::payload_of;
 use super::cursor::{Cursor, Fault, Next, Taken};
@@ -375,6 +374,7 @@ unsafe impl Cursor for Reader {
         true
     }
 
+    #[inline]
     fn release(&mut self) -> bool {
         self.release_fast() || self.release_counted()
     }
