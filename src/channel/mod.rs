@@ -95,14 +95,15 @@ pub(crate) use waitable::{Waitable, rearm};
 // Items of the layers below that `cluster` uses.
 pub(crate) use crate::ring::buffer::StableBytes;
 pub(crate) use crate::ring::call::{
-    EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError, RequestRingId,
-    RequestStatus, SentCell, incarnation, is_untaken, status_of_call,
+    CellLines, EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError,
+    RequestRingId, RequestStatus, SentCell, incarnation, is_untaken, status_of_call,
 };
 pub(crate) use crate::ring::consumer_group::{consumers, shared};
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::gate::position;
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::reap::settle;
+pub(crate) use crate::ring::slot::tag_at;
 pub(crate) use crate::segment::CallMemory;
 pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::kept::KeptEventCount;

@@ -235,6 +235,13 @@ pub(crate) fn expected_data(slot: &Slot, expected: Descriptor) -> Option<Descrip
     expected.with_tag_of(slot.descriptor.load(Ordering::Relaxed))
 }
 
+/// The tag in the slot at a position. It means nothing unless a data packet is stamped there.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn tag_at(memory: &RingMemory, position: u64) -> u32 {
+    Descriptor(memory.slot(position).descriptor.load(Ordering::Relaxed)).tag()
+}
+
 /// Out of line, which tells the compiler that this branch is cold.
 #[cold]
 fn too_long() -> Option<Descriptor> {

@@ -27,6 +27,7 @@ use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::ring::membership::RingState;
 use crate::ring::reader::Reader;
+use crate::segment::view::RingMemory;
 use crate::trace::Hold;
 use crate::wait::{Deadline, IDLE, Pace, Timeout};
 use std::time::Duration;
@@ -99,11 +100,22 @@ impl<C: Cursor> Receiver<C> {
     /// [`take_slow`](Self::take_slow) must decide.
     #[inline(always)]
     pub(crate) fn take_fast(&mut self, timeout: Timeout) -> Option<Taken> {
+        self.take_fast_after(timeout, |_| ())
+    }
+
+    /// As [`take_fast`](Self::take_fast). Calls `found` if a packet is there, before it is taken.
+    #[inline(always)]
+    pub(crate) fn take_fast_after(
+        &mut self,
+        timeout: Timeout,
+        found: impl FnOnce(&RingMemory),
+    ) -> Option<Taken> {
         if self.found.is_some() || self.cursor.holds() {
             return None;
         }
         let may_spin = !matches!(timeout, Timeout::Zero);
         if self.cursor.is_stamped() || may_spin && self.spin_briefly() {
+            found(self.cursor.memory());
             self.cursor.next_fast()
         } else {
             None

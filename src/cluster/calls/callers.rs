@@ -6,7 +6,8 @@
 //! A caller that is gone is unmapped by the [`Keeper`], whatever the servers do: its memory goes
 //! with the last mapping. So no server keeps a mapping while a handler runs.
 
-use crate::channel::{CallMemory, is_area_in_use, map_calls};
+use super::requests::RequestTag;
+use crate::channel::{CallMemory, CellLines, is_area_in_use, map_calls};
 use crate::cluster::directory::Caretaker;
 use crate::cluster::names::{CallerId, Cluster, ClusterObject};
 use crate::error::OpenError;
@@ -67,6 +68,15 @@ struct MappedArea {
     id: CallerId,
     memory: Arc<CallMemory>,
     used_at: u64,
+}
+
+/// The caller of a server's last request. The keeper may unmap its memory meanwhile.
+pub(crate) struct LastCaller {
+    id: CallerId,
+    memory: Weak<CallMemory>,
+    /// Its publisher entry in the request ring.
+    entry: u16,
+    cells: CellLines,
 }
 
 /// Why a caller cannot be replied to.
@@ -211,6 +221,39 @@ impl Callers {
     fn lock(&self) -> MutexGuard<'_, MappedAreas> {
         // A panic leaves the list consistent: no code of the user runs under the lock.
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LastCaller {
+    /// No caller.
+    pub(crate) const NONE: Self =
+        Self { id: CallerId::NONE, memory: Weak::new(), entry: 0, cells: CellLines::NONE };
+
+    /// The caller of a request that came by this publisher entry.
+    pub(crate) fn new(id: CallerId, memory: &Arc<CallMemory>, entry: u16) -> Self {
+        Self { id, memory: Arc::downgrade(memory), entry, cells: CellLines::of(memory) }
+    }
+
+    /// Returns true if it is this caller.
+    #[inline]
+    pub(crate) fn is(&self, id: CallerId) -> bool {
+        self.id == id
+    }
+
+    /// The memory of this caller, if it is the last one and still mapped.
+    #[inline]
+    pub(crate) fn memory_of(&self, id: CallerId) -> Option<Arc<CallMemory>> {
+        if self.is(id) { self.memory.upgrade() } else { None }
+    }
+
+    /// Has the processor fetch the line of the reply to a request of this tag, if the request
+    /// comes by the same publisher entry as the last one. A caller that spins polls that line. So
+    /// the first store of the reply would wait until the line is taken away from the caller.
+    #[inline(always)]
+    pub(crate) fn prefetch_reply(&self, tag: RequestTag) {
+        if tag.entry == self.entry {
+            self.cells.prefetch(tag.cell);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod link;
 mod requests;
 mod senders;
 
-pub(crate) use callers::{CallerCache, OwnCallers, ReachError};
+pub(crate) use callers::{CallerCache, LastCaller, OwnCallers, ReachError};
 pub(crate) use link::{SentCall, ServiceLink, StartFailure, WindowPlace};
 pub(crate) use requests::{TakenRequest, request_ring};
 

@@ -34,11 +34,12 @@ use crate::channel::join::{self, Types};
 use crate::channel::{
     AnyPublisher, Cursor, GroupReceiver, MAX_CALL_CELLS, MAX_ENTRIES, ReplyRight, RequestStatus,
     Ring, RingBuilder, SentCell, Taken, incarnation, is_untaken, position, shared, status_of_call,
+    tag_at,
 };
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
 use crate::sync::Ordering;
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 
 const CELL_BITS: u32 = MAX_CALL_CELLS.ilog2();
 
@@ -89,6 +90,8 @@ pub(crate) fn request_ring(worker_slots: usize, chosen: RingBuilder) -> RingBuil
 pub(crate) struct TakenRequest {
     pub(crate) caller: CallerId,
     pub(crate) right: ReplyRight,
+    /// The publisher entry of the request.
+    pub(crate) entry: u16,
     /// The caller has given calls up; this may be one of them.
     pub(crate) may_be_given_up: bool,
 }
@@ -144,6 +147,24 @@ impl Ring {
 }
 
 impl GroupReceiver {
+    /// Fast path of a receive. If a request is there, calls `found` with its tag before it is
+    /// taken. Another server may take it, so the tag is a hint.
+    #[inline(always)]
+    pub(crate) fn take_request_fast(
+        &mut self,
+        timeout: Timeout,
+        found: impl FnOnce(RequestTag),
+    ) -> Option<Taken> {
+        self.take_fast_after(
+            timeout,
+            #[inline(always)]
+            |memory| {
+                let at = position(shared(memory).load(Ordering::Relaxed));
+                found(RequestTag::of(tag_at(memory, at)));
+            },
+        )
+    }
+
     /// The request that was just taken. Its caller is [`CallerId::NONE`] if that client has left.
     /// `None` if it names no publisher.
     #[inline]
@@ -159,6 +180,7 @@ impl GroupReceiver {
         Some(TakenRequest {
             caller: if is_its { CallerId(caller) } else { CallerId::NONE },
             right: ReplyRight::of_request(taken.position, cell),
+            entry,
             may_be_given_up,
         })
     }
@@ -173,6 +195,8 @@ impl GroupReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::{MessageHeader, SendFailure};
+    use crate::packet::Packet;
 
     #[test]
     fn a_tag_holds_any_entry_and_cell() {
@@ -182,6 +206,27 @@ mod tests {
                 assert_eq!(RequestTag::of(tag.word()), tag);
                 assert!(tag.word() < 1 << 23);
             }
+        }
+    }
+
+    /// By the tag, a server fetches the line of the reply early.
+    #[test]
+    fn the_tag_of_a_request_is_known_before_it_is_taken() {
+        let ring = request_ring(2, Ring::builder()).heap().unwrap();
+        let types = Types::Pair { request: &u64::TYPE, reply: &u64::TYPE };
+        let (mut sender, _) = ring.request_sender(&types, CallerId(1), false).unwrap();
+        let (mut server, _) = ring.receiver(&types).unwrap();
+        let nothing = server.take_request_fast(Timeout::Zero, |tag| panic!("{tag:?}"));
+        assert_eq!(nothing, None);
+        for tag in [RequestTag { entry: 1, cell: 2 }, RequestTag { entry: 1023, cell: 8191 }] {
+            let header = MessageHeader::tagged(tag.word());
+            let sent: Result<u64, SendFailure> = sender.send_with_header(header, &7, Timeout::Zero);
+            assert!(sent.is_ok());
+            let mut known = None;
+            let taken = server.take_request_fast(Timeout::Zero, |tag| known = Some(tag));
+            assert!(taken.is_some_and(|taken| RequestTag::of(taken.descriptor.tag()) == tag));
+            assert_eq!(known, Some(tag));
+            server.ack();
         }
     }
 }

@@ -6,10 +6,10 @@
 use super::own_thread::OwnServer;
 use super::reply::{self, ReplyGate};
 use crate::channel::{
-    CallMemory, Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure,
-    ReplyRight, Taken, Waitable, rearm,
+    Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
+    Waitable, rearm,
 };
-use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
+use crate::cluster::calls::{CallerCache, LastCaller, ReachError, TakenRequest};
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
@@ -18,7 +18,7 @@ use crate::packet::{Packet, Scratch};
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Listener, Pace, Subject, Timeout, Wait};
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a server tries to map a caller before it gives its request up.
@@ -31,8 +31,7 @@ pub(super) struct Server {
     own: OwnServer,
     /// The request that was handed out and has no outcome yet.
     open: Option<OpenRequest>,
-    /// The caller of the last request, and its memory. The keeper may unmap it meanwhile.
-    last: (CallerId, Weak<CallMemory>),
+    last: LastCaller,
     gate: Arc<ReplyGate>,
     scratch: Scratch,
     request_type: u16,
@@ -82,7 +81,7 @@ impl Server {
             receiver,
             own,
             open: None,
-            last: (CallerId::NONE, Weak::new()),
+            last: LastCaller::NONE,
             gate: Arc::new(ReplyGate::new(callers)),
             scratch: Scratch::default(),
             request_type,
@@ -98,10 +97,17 @@ impl Server {
         if self.open.is_some() {
             return false;
         }
-        let Some(taken) = self.receiver.take_fast(timeout) else { return false };
+        let Self { receiver, last, .. } = self;
+        // Before the request is taken, so that the line comes meanwhile.
+        let taken = receiver.take_request_fast(
+            timeout,
+            #[inline(always)]
+            |tag| last.prefetch_reply(tag),
+        );
+        let Some(taken) = taken else { return false };
         let request = self.receiver.request(&taken);
-        if let Some(TakenRequest { caller, right, may_be_given_up: false }) = request
-            && caller == self.last.0
+        if let Some(TakenRequest { caller, right, may_be_given_up: false, .. }) = request
+            && self.last.is(caller)
             && caller != CallerId::NONE
             && taken.descriptor.type_index() == self.request_type
         {
@@ -207,14 +213,14 @@ impl Server {
     /// Checks a request that was just taken. Releases it if its caller does not wait for it.
     fn check(&mut self, taken: Taken) -> RequestCheck {
         failpoint(Failpoint::RequestCheck);
-        let Some(TakenRequest { caller, right, may_be_given_up }) = self.receiver.request(&taken)
-        else {
+        let Some(request) = self.receiver.request(&taken) else {
             return RequestCheck::Unreadable;
         };
+        let TakenRequest { caller, right, entry, may_be_given_up } = request;
         match self.gate.callers.reach(caller) {
             Ok(memory) if may_be_given_up && right.is_given_up(&memory) => {}
             Ok(memory) => {
-                self.last = (caller, Arc::downgrade(&memory));
+                self.last = LastCaller::new(caller, &memory, entry);
                 return RequestCheck::Wanted(OpenRequest { caller, right });
             }
             Err(ReachError::Gone) => {}
@@ -242,9 +248,7 @@ impl Server {
         };
         // Also if the serialization panics: the request must not be handed out again.
         let _released = Released(&mut self.receiver);
-        let (last, mapped) = &self.last;
-        let mapped = if *last == caller { mapped.upgrade() } else { None };
-        match mapped.map_or_else(|| self.gate.callers.reach(caller), Ok) {
+        match self.last.memory_of(caller).map_or_else(|| self.gate.callers.reach(caller), Ok) {
             Ok(memory) => reply::write_reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),

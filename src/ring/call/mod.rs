@@ -46,7 +46,7 @@ mod cells;
 mod reply;
 
 pub(crate) use cells::{CellPool, EndedCell, FreshCell, RequestRingId, SentCell};
-pub(crate) use reply::{ReplyRight, ReplyRoomError};
+pub(crate) use reply::{CellLines, ReplyRight, ReplyRoomError};
 
 use crate::ring::consumer_group::{consumers, shared};
 use crate::ring::gate::{PIN, position};

@@ -16,6 +16,26 @@ pub(super) fn plain_held(pins: bool, has_redelivery: bool) -> u64 {
 }
 
 impl Reader {
+    /// Releases one packet that was not handed out before: of several slots, or of a ring that
+    /// drops the oldest. Returns false if anything else is in flight.
+    // Out of line: what it is called from becomes a part of each function that drops a guard.
+    #[inline(never)]
+    pub(super) fn release_single(&mut self) -> bool {
+        // A reader that had redeliveries ahead finds out in the slow path that it has none left.
+        let counts_more = self.has_redelivery() || self.plain_held == NOWHERE && !self.pins;
+        if self.held == 0 || self.more > 0 || self.void > 0 || counts_more {
+            return false;
+        }
+        let (words, inner) = (&self.own().received, self.held - 1);
+        if self.pins {
+            words.add(1, inner);
+        } else {
+            words.add_inner(inner);
+        }
+        self.advance();
+        true
+    }
+
     /// Slow path of [`release`](crate::ring::cursor::Cursor::release): anything but one packet of
     /// one slot, or nothing.
     pub(super) fn release_counted(&mut self) -> bool {

@@ -368,7 +368,7 @@ unsafe impl Cursor for Reader {
     fn release_fast(&mut self) -> bool {
         // One comparison tells that a packet is in flight, and that there is nothing to count.
         if self.held != self.plain_held {
-            return false;
+            return self.release_single();
         }
         self.advance();
         true
