@@ -75,6 +75,7 @@ pub(crate) enum Look {
 /// Where an observer starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(loom, expect(unreachable_pub, reason = "`observe`, which exports it, is left out"))]
 pub enum ObserveFrom {
     /// At the next packet.
     Tail,

@@ -135,6 +135,9 @@ fn resolve(
     let at = StampedPosition::at(memory, x);
     let is_stamped = |&y: &u64| slot::is_stamped(memory, at.to(memory, y));
     let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
+    // Pairs with the fence in `PassiveReader::copy`: an observer that copied a word of the void
+    // packet sees the limit of the dead publisher, which this process saw with the tail.
+    fence(Ordering::Release);
     failpoint(Failpoint::RecoverHeader);
     slot::commit(memory, at, Descriptor::void(stop - x), Failpoint::RecoverStamp);
     Resolved::Voided(stop)

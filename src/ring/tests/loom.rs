@@ -895,6 +895,37 @@ fn loom_observe_shared() {
     observe(Claims::Shared, Overflow::DropOldest);
 }
 
+/// A publisher dies after a claim that reaches into the next lap, and another process makes the
+/// claim void while an observer copies: the packet that is overwritten is not passed over as void.
+#[test]
+fn loom_observe_recovery() {
+    check(2, || {
+        let ring = ring(2, Claims::Shared, Overflow::Block);
+        let mut dying = ring.writer(0);
+        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Tail);
+        publish_all(&mut dying, 1, 1..=2);
+        let dead = Arc::new(AtomicU64::new(0));
+        let grave = Arc::clone(&dead);
+        let first = thread::spawn(move || {
+            dying.claim(1).unwrap();
+            grave.store(1, Ordering::Release);
+        });
+        let memory = Arc::clone(&ring);
+        let second = thread::spawn(move || {
+            let is_alive =
+                |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+            memory.reap(&is_alive);
+        });
+        let mut copies = Copies::default();
+        match observer.copy(&mut copies) {
+            Look::Packets => assert_eq!(copies.list()[0].position, 0, "passed over"),
+            look => assert_eq!(look, Look::Skipped(1)),
+        }
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
 /// The rule of an observer alone: a word of the next lap is seen only with the limit that allowed
 /// it.
 fn observe_model(is_fenced: bool) {
