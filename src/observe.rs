@@ -50,6 +50,8 @@
 
 #![forbid(unsafe_code)]
 
+mod seen_types;
+
 use crate::channel::{CarriedType, RecvError};
 use crate::cluster::{MessageTag, WorkerId, parts_of_event};
 use crate::error::OpenError;
@@ -60,6 +62,7 @@ use crate::segment::PassiveSegment;
 use crate::segment::name::Name;
 #[cfg(feature = "dynamic")]
 use packetring_dynamic::{Schema, Value};
+use seen_types::SeenTypes;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,22 +156,65 @@ impl Observer {
     /// [`Corrupt`](RecvError::Corrupt) if words in shared memory are invalid, so that the next
     /// packet cannot be found, and for an event without its header, which is passed over.
     pub fn try_next(&mut self) -> Result<Observed<'_>, RecvError> {
-        if self.next >= self.copies.list().len() {
-            self.next = 0;
-            match self.reader.copy(&mut self.copies) {
-                Look::Packets => self.types.refresh(&self.segment, &self.reader),
-                Look::Skipped(slots) => return Ok(Observed::Skipped { slots }),
-                Look::Nothing if self.segment.is_removed(&self.name) => {
-                    return Ok(Observed::Removed);
+        let look = self.look();
+        self.observed(look)
+    }
+
+    /// As [`try_next`](Self::try_next), but waits until there is anything but
+    /// [`Nothing`](Observed::Nothing), or for the timeout. Looks at the ring again and again, with
+    /// pauses of 50 µs to 1 ms: waiting like a subscriber would have publishers wake the observer.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Self::try_next).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Observed<'_>, RecvError> {
+        let mut look = self.look();
+        if look == Some(Look::Nothing) {
+            let (start, mut pause) = (Instant::now(), SHORTEST_PAUSE);
+            // Void packets are nothing, too.
+            while look == Some(Look::Nothing) {
+                let left = timeout.saturating_sub(start.elapsed());
+                if left.is_zero() {
+                    break;
                 }
-                Look::Nothing => return Ok(Observed::Nothing),
-                Look::Corrupt => {
-                    let position = self.reader.position();
-                    let what = format!("no valid header at position {position}");
-                    return Err(RecvError::Corrupt(what.into()));
-                }
+                std::thread::sleep(pause.min(left));
+                pause = (2 * pause).min(LONGEST_PAUSE);
+                look = self.look();
             }
         }
+        self.observed(look)
+    }
+
+    /// Looks at the ring if all packets that were copied are read. `None`: it was removed.
+    fn look(&mut self) -> Option<Look> {
+        if self.next < self.copies.list().len() {
+            return Some(Look::Packets);
+        }
+        self.next = 0;
+        let is_removed = || self.segment.is_removed(&self.name);
+        let look = self.reader.copy_unless_removed(&mut self.copies, is_removed);
+        if look == Some(Look::Packets) {
+            self.types.refresh(&self.segment.types(), || self.reader.tail());
+        }
+        look
+    }
+
+    /// What was found by a look. Takes a packet if there is one.
+    fn observed(&mut self, look: Option<Look>) -> Result<Observed<'_>, RecvError> {
+        match look {
+            Some(Look::Packets) => self.next_packet().map(Observed::Packet),
+            Some(Look::Skipped(slots)) => Ok(Observed::Skipped { slots }),
+            Some(Look::Nothing) => Ok(Observed::Nothing),
+            Some(Look::Corrupt) => {
+                let what = format!("no valid header at position {}", self.reader.position());
+                Err(RecvError::Corrupt(what.into()))
+            }
+            None => Ok(Observed::Removed),
+        }
+    }
+
+    /// Takes the next packet that was copied. There is one.
+    fn next_packet(&mut self) -> Result<ObservedPacket<'_>, RecvError> {
         let copied = self.copies.list()[self.next];
         self.next += 1;
         let payload = self.copies.bytes(&copied);
@@ -187,39 +233,13 @@ impl Observer {
             _ => (None, None, payload),
         };
         let carried = self.types.of(&copied);
-        Ok(Observed::Packet(ObservedPacket { copied, carried, sender, event, archive }))
-    }
-
-    /// As [`try_next`](Self::try_next), but waits until there is anything but
-    /// [`Nothing`](Observed::Nothing), or for the timeout. Looks at the ring again and again, with
-    /// pauses of 50 µs to 1 ms: waiting like a subscriber would have publishers wake the observer.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_next`](Self::try_next).
-    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Observed<'_>, RecvError> {
-        let start = Instant::now();
-        let mut pause = SHORTEST_PAUSE;
-        while self.next >= self.copies.list().len() && self.is_empty() {
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            std::thread::sleep(pause.min(left));
-            pause = (2 * pause).min(LONGEST_PAUSE);
-        }
-        self.try_next()
+        Ok(ObservedPacket { copied, carried, sender, event, archive })
     }
 
     /// Slots of 64 bytes between the next packet and the end of the ring.
     pub fn backlog_slots(&self) -> u64 {
         let read = self.copies.list().get(self.next).map(|copied| copied.position);
         self.reader.tail().saturating_sub(read.unwrap_or(self.reader.position()))
-    }
-
-    /// Returns true if no packet is at the position, and the ring was not removed.
-    fn is_empty(&self) -> bool {
-        !self.reader.is_ready() && !self.segment.is_removed(&self.name)
     }
 }
 
@@ -334,55 +354,5 @@ impl fmt::Debug for ObservedPacket<'_> {
             .field("position", &self.position())
             .field("bytes", &self.archive.len())
             .finish()
-    }
-}
-
-/// The types of a ring, as far as an observer can know them.
-///
-/// A packet names its type by an index, and an index may be given to another type once no reader
-/// can get a packet of the old type. An observer still reads such packets. So an index that has had
-/// several types counts only for packets behind the tail of the moment at which it was read.
-#[derive(Default)]
-struct SeenTypes {
-    /// Number of registrations at the last refresh.
-    registrations: Option<u64>,
-    by_index: Vec<Option<SeenType>>,
-}
-
-struct SeenType {
-    carried: Arc<CarriedType>,
-    /// How many types the index has had, this one included.
-    count: u32,
-    /// Packets from this position on that have the index are of this type.
-    since: u64,
-}
-
-impl SeenTypes {
-    /// Reads the types again if others were registered. After packets were copied: their types were
-    /// registered before they were published.
-    fn refresh(&mut self, segment: &PassiveSegment, reader: &PassiveReader) {
-        let table = segment.types();
-        let registrations = table.membership.registrations();
-        if self.registrations == Some(registrations) {
-            return;
-        }
-        self.by_index.resize_with(table.entries.len(), || None);
-        for (index, seen) in self.by_index.iter_mut().enumerate() {
-            let Some((count, carried)) = CarriedType::counted(&table, index) else { continue };
-            if seen.as_ref().is_some_and(|seen| seen.count == count) {
-                continue;
-            }
-            // The first type of an index is that of each packet before.
-            let since = if count == 1 { 0 } else { reader.tail() };
-            *seen = Some(SeenType { carried: Arc::new(carried), count, since });
-        }
-        self.registrations = Some(registrations);
-    }
-
-    /// The type of a packet.
-    fn of(&self, copied: &PacketCopy) -> Option<&Arc<CarriedType>> {
-        let index = usize::from(copied.descriptor.type_index());
-        let seen = self.by_index.get(index)?.as_ref()?;
-        (copied.position >= seen.since).then_some(&seen.carried)
     }
 }

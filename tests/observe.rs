@@ -328,6 +328,31 @@ fn packets_are_read_without_their_types() {
     assert!(matches!(packet.value(&other), Err(RecvError::TypeMismatch(_))));
 }
 
+/// A claim that was given up is a void packet.
+#[test]
+fn a_void_packet_does_not_end_a_wait() {
+    let name = unique("observe-void");
+    let ring = Ring::builder().shared().open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut observer = observer(&name, ObserveFrom::Tail);
+    drop(out.reserve().unwrap());
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(move || {
+            asked.send(()).unwrap();
+            match observer.next_timeout(Duration::from_secs(60)).unwrap() {
+                Observed::Packet(packet) => packet.open_as::<u64>().unwrap().to_native(),
+                other => panic!("{other:?}"),
+            }
+        });
+        is_asked.recv().unwrap();
+        // Without this pause the packet can come before the wait.
+        std::thread::sleep(Duration::from_millis(20));
+        out.send(&5).unwrap();
+        assert_eq!(waiting.join().unwrap(), 5);
+    });
+}
+
 #[test]
 fn an_observer_goes_to_another_thread() {
     let name = unique("observe-thread");

@@ -116,12 +116,6 @@ impl PassiveReader {
         clamp(self.memory.head().tail.load(Ordering::Acquire))
     }
 
-    /// Returns true if [`copy`](Self::copy) would not find nothing. Cheap, for waiting.
-    #[cfg(not(loom))]
-    pub(crate) fn is_ready(&self) -> bool {
-        slot::is_stamped(&self.memory, self.at) || self.readable_from() > self.at.position
-    }
-
     /// Copies the next packets. Void packets are passed over.
     pub(crate) fn copy(&mut self, copies: &mut Copies) -> Look {
         copies.clear();
@@ -154,6 +148,22 @@ impl PassiveReader {
         }
         self.at = at;
         if copies.list.is_empty() { Look::Nothing } else { Look::Packets }
+    }
+
+    /// As [`copy`](Self::copy). `None`: nothing is there, and nothing will come, as the ring was
+    /// removed.
+    #[cfg(not(loom))]
+    pub(crate) fn copy_unless_removed(
+        &mut self,
+        copies: &mut Copies,
+        is_removed: impl FnOnce() -> bool,
+    ) -> Option<Look> {
+        let look = self.copy(copies);
+        if look != Look::Nothing || !is_removed() {
+            return Some(look);
+        }
+        // Again: the last packets may have come after the first copy, and before the removal.
+        Some(self.copy(copies)).filter(|look| *look != Look::Nothing)
     }
 
     /// Goes on at a packet boundary from `readable_from` on: at `found`, if there is one.

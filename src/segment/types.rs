@@ -141,6 +141,13 @@ impl TypeTable<'_> {
         self.whole(index, all)
     }
 
+    /// The number of types that an index has had. A type is counted before it is registered.
+    #[cfg(not(loom))]
+    pub(crate) fn count(&self, index: usize) -> u32 {
+        // Acquire: the types that the registrations counted are counted here, too.
+        self.entries.get(index).map_or(0, |entry| entry.generation.load(Ordering::Acquire))
+    }
+
     /// The fingerprints by index, and 0 where no type is. A packet's type is among them if the
     /// registrations were loaded before this call and did not change since.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = u128> {

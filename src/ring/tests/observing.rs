@@ -182,3 +182,18 @@ fn a_header_that_leaves_the_ring_is_refused() {
         assert_eq!(tags(&mut seen), (Look::Corrupt, vec![]));
     }
 }
+
+/// The last packet comes when the observer has found nothing, and has not yet looked whether the
+/// ring was removed.
+#[test]
+fn a_ring_that_is_removed_meanwhile_is_read_to_its_end() {
+    let ring = ring(Claims::Exclusive, Overflow::Block);
+    let mut writer = ring.writer(0);
+    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut copies = Copies::default();
+    let last = || publish(&mut writer, 1, 7).is_ok();
+    assert_eq!(seen.copy_unless_removed(&mut copies, last), Some(Look::Packets));
+    assert_eq!(copies.list().len(), 1);
+    assert_eq!(seen.copy_unless_removed(&mut copies, || false), Some(Look::Nothing));
+    assert_eq!(seen.copy_unless_removed(&mut copies, || true), None);
+}
