@@ -16,6 +16,7 @@ mod in_place;
 mod inboxes;
 mod join;
 mod latest;
+mod observed;
 mod packets;
 mod publish;
 mod resident;
@@ -43,6 +44,7 @@ use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::{Join, Young};
 use latest::{CellTrip, OnCell};
+use observed::Watched;
 use packetring::Settings;
 use packets::{Chat, Tick, Wide};
 use publish::Publish;
@@ -101,6 +103,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),
     ];
+    all.extend([Watched::Send, Watched::Missed].map(boxed));
     // Exclusive streams through rings that are not of the default size.
     let is_default = |capacity: &usize| *capacity == Settings::default().capacity;
     for capacity in [1 << 20, 2 << 20, 4 << 20].into_iter().filter(|one| !is_default(one)) {
