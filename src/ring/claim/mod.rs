@@ -211,9 +211,7 @@ impl Writer {
         self.at.go(&self.memory, position + descriptor.span());
         match self.claims {
             Claims::Exclusive => {
-                if descriptor.span() > 1 {
-                    self.count_inner_slow(descriptor.span());
-                }
+                self.count_inner(descriptor.span());
                 self.publish_tail();
             }
             Claims::Shared => {
@@ -245,13 +243,6 @@ impl Writer {
         if span > 1 {
             self.own().record.sent.add_inner(span - 1);
         }
-    }
-
-    /// As [`count_inner`](Self::count_inner), for a span that the compiler does not know. Out of
-    /// line, so that the commit of a packet of one slot stays short.
-    #[inline(never)]
-    fn count_inner_slow(&self, span: u64) {
-        self.count_inner(span);
     }
 
     /// Counts a claim that found no room.

@@ -18,12 +18,10 @@ pub(super) fn plain_held(pins: bool, has_redelivery: bool) -> u64 {
 impl Reader {
     /// Releases one packet that was not handed out before: of several slots, or of a ring that
     /// drops the oldest. Returns false if anything else is in flight.
-    // Out of line: what it is called from becomes a part of each function that drops a guard.
-    #[inline(never)]
-    pub(super) fn release_single(&mut self) -> bool {
+    fn release_single(&mut self) -> bool {
         // A reader that had redeliveries ahead finds out in the slow path that it has none left.
         let counts_more = self.has_redelivery() || self.plain_held == NOWHERE && !self.pins;
-        if self.held == 0 || self.more > 0 || self.void > 0 || counts_more {
+        if self.more > 0 || self.void > 0 || counts_more {
             return false;
         }
         let (words, inner) = (&self.own().received, self.held - 1);
@@ -38,12 +36,12 @@ impl Reader {
 
     /// Slow path of [`release`](crate::ring::cursor::Cursor::release): anything but one packet of
     /// one slot, or nothing.
+    #[inline(never)]
     pub(super) fn release_counted(&mut self) -> bool {
-        if self.held == 0 {
-            return false;
+        if !self.release_single() {
+            self.count_received();
+            self.advance();
         }
-        self.count_received();
-        self.advance();
         true
     }
 

@@ -368,7 +368,7 @@ unsafe impl Cursor for Reader {
     fn release_fast(&mut self) -> bool {
         // One comparison tells that a packet is in flight, and that there is nothing to count.
         if self.held != self.plain_held {
-            return self.release_single();
+            return false;
         }
         self.advance();
         true
@@ -376,7 +376,7 @@ unsafe impl Cursor for Reader {
 
     #[inline]
     fn release(&mut self) -> bool {
-        self.release_fast() || self.release_counted()
+        self.held > 0 && (self.release_fast() || self.release_counted())
     }
 
     fn unreceive(&mut self) {
