@@ -18,10 +18,10 @@
 //!
 //! let objects = packetring::inventory()?;
 //! let object = objects.iter().find(|object| object.name == name).expect("it is listed");
-//! let mut observer = Observer::open(object, ObserveFrom::Tail)?;
+//! let mut observer = Observer::open(object, ObserveFrom::Now)?;
 //! feed.send(&Price { symbol: 7, bid: 101 })?;
 //! match observer.try_next()? {
-//!     Observed::Packet(packet) => assert_eq!(packet.open_as::<Price>()?.bid, 101),
+//!     Observed::Next(packet) => assert_eq!(packet.open_as::<Price>()?.bid, 101),
 //!     other => panic!("{other:?}"),
 //! }
 //! # drop((feed, ring));
@@ -91,7 +91,7 @@ pub struct Observer {
 #[non_exhaustive]
 pub enum Observed<'a> {
     /// The next packet.
-    Packet(ObservedPacket<'a>),
+    Next(ObservedPacket<'a>),
     /// The observer was too slow: packets were overwritten before it copied them. It goes on behind
     /// them.
     Skipped {
@@ -202,7 +202,7 @@ impl Observer {
     /// What was found by a look. Takes a packet if there is one.
     fn observed(&mut self, look: Option<Look>) -> Result<Observed<'_>, RecvError> {
         match look {
-            Some(Look::Packets) => self.next_packet().map(Observed::Packet),
+            Some(Look::Packets) => self.next_packet().map(Observed::Next),
             Some(Look::Skipped(slots)) => Ok(Observed::Skipped { slots }),
             Some(Look::Nothing) => Ok(Observed::Nothing),
             Some(Look::Corrupt) => {

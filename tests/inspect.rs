@@ -209,7 +209,7 @@ fn a_durable_subscriber_that_is_gone_is_shown_with_what_waits_for_it() {
     let role = EndpointRole::Durable { name: "audit".to_owned() };
     let found = inspected(&name);
     let [endpoint] = of_role(&found.endpoints, &role)[..] else { panic!("{found:?}") };
-    assert_eq!((endpoint.in_flight, endpoint.deliveries), (InFlight::Packet, 1));
+    assert_eq!((endpoint.in_flight, endpoint.deliveries), (InFlight::OnePacket, 1));
     assert!(endpoint.is_alive);
     std::mem::forget(held);
     drop(audit);
@@ -217,7 +217,7 @@ fn a_durable_subscriber_that_is_gone_is_shown_with_what_waits_for_it() {
     let [endpoint] = of_role(&found.endpoints, &role)[..] else { panic!("{found:?}") };
     assert!(!endpoint.is_alive);
     assert_eq!((endpoint.position, packets(endpoint)), (Some(1), Some(4)));
-    assert_eq!(endpoint.in_flight, InFlight::Packet);
+    assert_eq!(endpoint.in_flight, InFlight::OnePacket);
     assert_eq!(found.gate.unwrap().holder, Some(GateHolder::Endpoint(1)));
     // Its successor has it in flight for the second time.
     let mut audit = open.durable::<u64>("audit").unwrap();
@@ -247,7 +247,7 @@ fn a_ring_that_drops_the_oldest_is_held_by_packets_in_flight_alone() {
     assert!(slow.recv().is_err(), "it is told about its losses");
     let _held = slow.recv().unwrap();
     let found = inspected(&name);
-    assert_eq!(found.holder().unwrap().in_flight, InFlight::Packet);
+    assert_eq!(found.holder().unwrap().in_flight, InFlight::OnePacket);
     assert_eq!(found.gate.unwrap().free_slots, 0);
 }
 
@@ -412,7 +412,7 @@ fn a_cluster_shows_its_workers_and_their_places_in_its_rings() {
     assert_eq!(sender.worker.as_deref(), Some("web"));
     assert_eq!(receiver.worker.as_deref(), Some("billing"));
     assert!(matches!(receiver.role, EndpointRole::Durable { .. }), "{receiver:?}");
-    assert_eq!((receiver.in_flight, packets(receiver)), (InFlight::Packet, Some(3)));
+    assert_eq!((receiver.in_flight, packets(receiver)), (InFlight::OnePacket, Some(3)));
     assert_eq!(inbox.accepted.as_ref().map(Vec::len), Some(1));
     let directory = content(&found, ObjectKind::Directory, "");
     let Inspection::Directory(directory) = directory else { panic!("{directory:?}") };
@@ -459,7 +459,7 @@ fn a_queue_shows_its_backlog_and_the_job_of_each_consumer() {
     assert_eq!((backlog.position, backlog.lag.packets, backlog.lag.slots), (1, Some(4), 4));
     let consumers = of_role(&queue.endpoints, &EndpointRole::Consumer);
     let jobs: Vec<_> = consumers.iter().map(|it| (it.position, it.in_flight, it.lag)).collect();
-    assert_eq!(jobs, [(Some(0), InFlight::Packet, None), (None, InFlight::Nothing, None)]);
+    assert_eq!(jobs, [(Some(0), InFlight::OnePacket, None), (None, InFlight::Nothing, None)]);
     assert_eq!((consumers[0].deliveries, consumers[0].worker.as_deref()), (1, Some("shop")));
     // The job that is not acknowledged is the oldest.
     assert_eq!(queue.holder().map(|holder| holder.entry), Some(consumers[0].entry));
@@ -483,7 +483,7 @@ fn a_service_shows_its_requests_and_a_caller_its_area() {
     let requests = ring_of(&found, ObjectKind::Requests, "double");
     assert_eq!(requests.queue.unwrap().lag.packets, Some(2));
     let servers = of_role(&requests.endpoints, &EndpointRole::Consumer);
-    assert_eq!(servers[0].in_flight, InFlight::Packet);
+    assert_eq!(servers[0].in_flight, InFlight::OnePacket);
     packetring::cluster::Request::reply(request, &7).unwrap();
     let found = inspect::cluster("", &name).unwrap();
     let area = found.objects.iter().find(|object| object.info.kind == ObjectKind::Replies);
@@ -513,7 +513,7 @@ fn a_board_shows_its_keys_their_versions_and_its_endpoints() {
     assert_eq!(found.types[0].carried.name, "u64");
     let [writer, reading] = &found.endpoints[..] else { panic!("{found:?}") };
     assert_eq!((&writer.role, writer.in_flight), (&EndpointRole::Writer, InFlight::Nothing));
-    assert_eq!((&reading.role, reading.in_flight), (&EndpointRole::Reader, InFlight::Cell(1)));
+    assert_eq!((&reading.role, reading.in_flight), (&EndpointRole::Reader, InFlight::OneCell(1)));
     assert!(writer.is_alive && reading.is_alive && reading.position.is_none());
     drop(value);
 

@@ -9,7 +9,7 @@
 
 mod support;
 
-use packetring::cluster::Request;
+use packetring::cluster::{Delivery, Request};
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use packetring::observe::{ObserveFrom, Observed, Observer};
 use packetring::{
@@ -69,7 +69,7 @@ fn observer(name: &str, from: ObserveFrom) -> Observer {
 /// The next packet as a number.
 fn number(observer: &mut Observer) -> u64 {
     match observer.try_next().unwrap() {
-        Observed::Packet(packet) => packet.open_as::<u64>().unwrap().to_native(),
+        Observed::Next(packet) => packet.open_as::<u64>().unwrap().to_native(),
         other => panic!("{other:?}"),
     }
 }
@@ -84,11 +84,11 @@ fn what_is_read_was_published_and_the_rest_is_counted() {
     let ring = Ring::builder().capacity(16 << 10).open(&name).unwrap();
     let mut publisher = Peer::start(&format!("publish {name}"));
     publisher.expect("publishing");
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     let (mut packets, mut skips, mut next, mut end) = (0, 0, None, 0);
     while packets < 5_000 || skips < 5 {
         match observer.try_next().unwrap() {
-            Observed::Packet(packet) => {
+            Observed::Next(packet) => {
                 let found = packet.open_as::<Checked>().unwrap();
                 let number = found.number.to_native();
                 assert_eq!(found.words.len() as u64, number % 23);
@@ -149,7 +149,7 @@ fn a_ring_without_subscribers_can_be_read_back() {
     let name = unique("observe-back");
     let ring = Ring::builder().capacity(4096).open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     for round in 0..100 {
         // Three quarters of 64 slots.
         (0..48).for_each(|index| {
@@ -166,7 +166,7 @@ fn drop_oldest_and_shared_rings_are_read() {
         let ring = Ring::builder().shared().overflow(overflow).open(&name).unwrap();
         let mut slow = ring.subscriber::<u64>().unwrap();
         let mut outs = [(); 3].map(|()| ring.publisher::<u64>().unwrap());
-        let mut observer = observer(&name, ObserveFrom::Tail);
+        let mut observer = observer(&name, ObserveFrom::Now);
         for number in 0..3000 {
             outs[number as usize % 3].send(&number).unwrap();
         }
@@ -187,12 +187,12 @@ fn messages_show_their_senders() {
     let [one, two] = ["one", "two"].map(|name| Worker::join(&cluster, name).unwrap());
     let mut inbox = one.inbox().unwrap();
     let found = listed(&cluster, |object| object.kind == ObjectKind::Inbox);
-    let mut observer = Observer::open(&found, ObserveFrom::Tail).unwrap();
+    let mut observer = Observer::open(&found, ObserveFrom::Now).unwrap();
     two.send_to("one", &5_u64).unwrap();
     one.send_to("one", &"six".to_owned()).unwrap();
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let Observed::Packet(packet) = observer.try_next().unwrap() else { panic!("no packet") };
+        let Observed::Next(packet) = observer.try_next().unwrap() else { panic!("no packet") };
         seen.push((packet.sender().unwrap(), packet.type_name().to_owned()));
         assert_eq!(packet.event(), None);
     }
@@ -204,6 +204,8 @@ fn messages_show_their_senders() {
         assert!(message.open::<Note>().unwrap().is_some());
         message.ack();
     }
+    drop(inbox);
+    one.leave().unwrap();
 }
 
 #[test]
@@ -212,9 +214,9 @@ fn events_show_their_names() {
     let worker = Worker::join(&cluster, "one").unwrap();
     let mut events = worker.events().unwrap();
     let found = listed(&cluster, |object| object.kind == ObjectKind::Events);
-    let mut observer = Observer::open(&found, ObserveFrom::Tail).unwrap();
+    let mut observer = Observer::open(&found, ObserveFrom::Now).unwrap();
     events.emit("opened", &7_u64).unwrap();
-    let Observed::Packet(packet) = observer.try_next().unwrap() else { panic!("no packet") };
+    let Observed::Next(packet) = observer.try_next().unwrap() else { panic!("no packet") };
     assert_eq!((packet.event(), packet.sender()), (Some("opened"), Some(worker.id())));
     assert_eq!(*packet.open_as::<u64>().unwrap(), 7);
     let error = packet.open_as::<u32>().unwrap_err().to_string();
@@ -228,16 +230,18 @@ fn jobs_and_requests_are_read_and_not_taken() {
     let mut jobs = worker.queue::<u64>("resize").unwrap();
     let mut out = worker.queue_publisher::<u64>("resize").unwrap();
     let found = listed(&cluster, |object| object.kind == ObjectKind::Queue);
-    let mut observer = Observer::open(&found, ObserveFrom::Tail).unwrap();
+    let mut observer = Observer::open(&found, ObserveFrom::Now).unwrap();
     out.send(&3).unwrap();
     assert_eq!(number(&mut observer), 3);
-    assert_eq!(*jobs.recv().unwrap(), 3);
+    let job = jobs.recv().unwrap();
+    assert_eq!(*job, 3);
+    Delivery::ack(job);
     assert!(is_nothing(&mut observer));
 
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let client = worker.client::<u64, u64>("double").unwrap();
     let found = listed(&cluster, |object| object.kind == ObjectKind::Requests);
-    let mut observer = Observer::open(&found, ObserveFrom::Tail).unwrap();
+    let mut observer = Observer::open(&found, ObserveFrom::Now).unwrap();
     let call = client.start(&21).unwrap();
     assert_eq!(number(&mut observer), 21);
     let request = server.recv().unwrap();
@@ -250,7 +254,7 @@ fn jobs_and_requests_are_read_and_not_taken() {
 fn only_rings_are_observed() {
     let name = unique("observe-board");
     let _board = Board::<u64>::open(&name).unwrap();
-    let error = Observer::open(&listed(&name, |_| true), ObserveFrom::Tail).unwrap_err();
+    let error = Observer::open(&listed(&name, |_| true), ObserveFrom::Now).unwrap_err();
     assert!(matches!(error, OpenError::BadSettings { .. }), "{error}");
     assert!(error.to_string().contains("holds no packets"), "{error}");
 
@@ -258,7 +262,7 @@ fn only_rings_are_observed() {
     let ring = Ring::open(&gone).unwrap();
     let object = listed(&gone, |_| true);
     drop(ring);
-    let error = Observer::open(&object, ObserveFrom::Tail).unwrap_err();
+    let error = Observer::open(&object, ObserveFrom::Now).unwrap_err();
     assert!(matches!(error, OpenError::NotFound { .. }), "{error}");
 }
 
@@ -266,7 +270,7 @@ fn only_rings_are_observed() {
 fn the_last_packets_of_a_removed_ring_are_read() {
     let name = unique("observe-removed");
     let ring = Ring::open(&name).unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     ring.publisher::<u64>().unwrap().send(&1).unwrap();
     drop(ring);
     // The name is that of another ring now.
@@ -285,7 +289,7 @@ fn the_last_packets_of_a_removed_ring_are_read() {
 fn a_packet_is_never_taken_for_one_of_another_type() {
     let name = unique("observe-types");
     let ring = Ring::open(&name).unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     ring.publisher::<u64>().unwrap().send(&1).unwrap();
     // A ring with one type has one index, which now is that of `u32`.
     let mut out = ring.publisher::<u32>().unwrap();
@@ -293,7 +297,7 @@ fn a_packet_is_never_taken_for_one_of_another_type() {
     let mut known = 0;
     for round in 0..50 {
         match observer.try_next().unwrap() {
-            Observed::Packet(packet) => match packet.fingerprint() {
+            Observed::Next(packet) => match packet.fingerprint() {
                 None => {
                     assert!(packet.type_name().is_empty() && packet.carried().is_none());
                     let refused = packet.open_as::<u64>();
@@ -318,9 +322,9 @@ fn a_packet_is_never_taken_for_one_of_another_type() {
 fn packets_are_read_without_their_types() {
     let name = unique("observe-dynamic");
     let ring = Ring::open(&name).unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     ring.publisher::<Checked>().unwrap().send(&Checked::of(3)).unwrap();
-    let Observed::Packet(packet) = observer.try_next().unwrap() else { panic!("no packet") };
+    let Observed::Next(packet) = observer.try_next().unwrap() else { panic!("no packet") };
     let schema = packet.schema().unwrap();
     let value = packet.value(&schema).unwrap();
     assert_eq!(value.to_string(), r#"{"number":3,"words":[3,2,1]}"#);
@@ -334,14 +338,14 @@ fn a_void_packet_does_not_end_a_wait() {
     let name = unique("observe-void");
     let ring = Ring::builder().shared().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     drop(out.reserve().unwrap());
     let (asked, is_asked) = std::sync::mpsc::channel();
     std::thread::scope(|threads| {
         let waiting = threads.spawn(move || {
             asked.send(()).unwrap();
             match observer.next_timeout(Duration::from_secs(60)).unwrap() {
-                Observed::Packet(packet) => packet.open_as::<u64>().unwrap().to_native(),
+                Observed::Next(packet) => packet.open_as::<u64>().unwrap().to_native(),
                 other => panic!("{other:?}"),
             }
         });
@@ -358,14 +362,14 @@ fn an_observer_goes_to_another_thread() {
     let name = unique("observe-thread");
     let ring = Ring::open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut observer = observer(&name, ObserveFrom::Tail);
+    let mut observer = observer(&name, ObserveFrom::Now);
     let is_done = AtomicBool::new(false);
     std::thread::scope(|threads| {
         threads.spawn(|| {
             for expected in 0..1000 {
                 loop {
                     match observer.next_timeout(Duration::from_secs(30)).unwrap() {
-                        Observed::Packet(packet) => {
+                        Observed::Next(packet) => {
                             assert_eq!(*packet.open_as::<u64>().unwrap(), expected);
                             break;
                         }

@@ -73,13 +73,13 @@ impl Watched {
         let objects = packetring::inventory()?;
         let object = objects.iter().find(|object| object.name == name);
         let object = object.ok_or("the ring is not in the inventory")?;
-        let mut observer = Observer::open(object, ObserveFrom::Tail)?;
+        let mut observer = Observer::open(object, ObserveFrom::Now)?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let (mut next, mut read) = (0, 0);
         while next < Self::packets(&side.run) {
             match observer.next_timeout(SILENCE)? {
-                Observed::Packet(packet) => {
+                Observed::Next(packet) => {
                     check(packet.position() == next, next)?;
                     check(Tick::is(black_box(packet.open_as::<Tick>()?), next), next)?;
                     next += 1;

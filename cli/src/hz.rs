@@ -63,7 +63,7 @@ pub(crate) fn run(args: &HzArgs, output: &mut Output) -> Result<Outcome, Failure
     let end = end(args.span)?;
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
-    let mut observer = Observer::open(object, ObserveFrom::Tail)?;
+    let mut observer = Observer::open(object, ObserveFrom::Now)?;
     let mut tail = tail_of(object).unwrap_or_default();
     let mut lines = 0;
     while args.count.is_none_or(|count| lines < count) && end.is_none_or(|end| Instant::now() < end)
@@ -113,7 +113,7 @@ impl Counts {
             // A batch of packets, and only then the clock again.
             for _ in 0..256 {
                 match observer.try_next().map_err(Failure::failed)? {
-                    Observed::Packet(packet) => {
+                    Observed::Next(packet) => {
                         counts.packets += 1;
                         counts.slots += packet.slots();
                         match counts.by_type.get_mut(packet.type_name()) {

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
         workers,
         schemas: HashMap::new(),
     };
-    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Tail };
+    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut observer = Observer::open(object, from)?;
     let end = end(args.span)?;
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
             observed => observed,
         };
         match observed {
-            Observed::Packet(packet) => left -= u64::from(tail.print(&packet, output)?),
+            Observed::Next(packet) => left -= u64::from(tail.print(&packet, output)?),
             Observed::Skipped { slots } => skipped(slots, output)?,
             Observed::Removed => {
                 let is_missed = args.count.is_some();
@@ -291,7 +291,7 @@ pub(crate) fn packets_ahead(object: &ObjectInfo, most: usize) -> Result<Vec<Slot
     let mut packets = Vec::new();
     while packets.len() < most {
         match observer.try_next().map_err(Failure::failed)? {
-            Observed::Packet(packet) => packets.push(SlotUse {
+            Observed::Next(packet) => packets.push(SlotUse {
                 position: packet.position(),
                 slots: packet.slots(),
                 bytes: packet.archive().len(),

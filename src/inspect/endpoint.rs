@@ -89,10 +89,10 @@ pub enum InFlight {
     Nothing,
     /// It has the packet at its position. A durable subscriber that is gone had it, and its
     /// successor gets it again. A consumer that is gone had it, and another consumer gets it.
-    Packet,
+    OnePacket,
     /// A reader of a board has a value of the cell with this index. It may have released it, and
     /// keeps the place for its next read.
-    Cell(usize),
+    OneCell(usize),
     /// A consumer tries to take the packet at its position.
     Taking,
     /// Shared memory does not tell: a subscriber of a ring that blocks stores nothing when it
@@ -195,17 +195,17 @@ impl Source<'_> {
 
     fn in_flight(&self, words: &SubscriberSnapshot, role: &EndpointRole) -> InFlight {
         let drops = self.segment.settings().overflow == Overflow::DropOldest;
-        let packet = |has: bool| if has { InFlight::Packet } else { InFlight::Nothing };
+        let packet = |has: bool| if has { InFlight::OnePacket } else { InFlight::Nothing };
         match (role, words.cursor) {
             (EndpointRole::Reader, _) => {
-                words.pinned_cell.map_or(InFlight::Nothing, InFlight::Cell)
+                words.pinned_cell.map_or(InFlight::Nothing, InFlight::OneCell)
             }
             (_, None) | (EndpointRole::Joining, _) => InFlight::Nothing,
             (EndpointRole::Consumer, Some(CursorSnapshot { is_pinned, .. })) => {
                 if is_pinned {
                     InFlight::Taking
                 } else {
-                    InFlight::Packet
+                    InFlight::OnePacket
                 }
             }
             (EndpointRole::Durable { .. }, Some(cursor)) if !drops => {

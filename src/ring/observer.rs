@@ -78,9 +78,9 @@ pub(crate) enum Look {
 #[cfg_attr(loom, expect(unreachable_pub, reason = "`observe`, which exports it, is left out"))]
 pub enum ObserveFrom {
     /// At the next packet.
-    Tail,
+    Now,
     /// At the oldest packet that a subscriber or consumer still has ahead, or that a newcomer would
-    /// receive. Without such a packet as [`Tail`](Self::Tail).
+    /// receive. Without such a packet as [`Now`](Self::Now).
     Backlog,
 }
 
@@ -98,7 +98,7 @@ impl PassiveReader {
         let at = StampedPosition::at(&memory, 0);
         let mut observer = Self { memory, geometry, at };
         let start = match from {
-            ObserveFrom::Tail => observer.tail(),
+            ObserveFrom::Now => observer.tail(),
             ObserveFrom::Backlog => observer.boundary(observer.readable_from()),
         };
         observer.at.go(&observer.memory, start);

@@ -208,8 +208,8 @@ impl Endpoint {
             lag: one.lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots }),
             in_flight: match one.in_flight {
                 InFlight::Nothing => "nothing",
-                InFlight::Packet => "packet",
-                InFlight::Cell(_) => "cell",
+                InFlight::OnePacket => "packet",
+                InFlight::OneCell(_) => "cell",
                 InFlight::Taking => "taking",
                 _ => "unknown",
             },

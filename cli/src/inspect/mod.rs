@@ -273,8 +273,8 @@ fn in_flight(endpoint: &EndpointInfo) -> String {
     };
     match (endpoint.in_flight, endpoint.claim) {
         (_, Some(claim)) => format!("claim of {} slots at {}", claim.slots, claim.position),
-        (InFlight::Packet, _) => format!("packet{deliveries}"),
-        (InFlight::Cell(index), _) => format!("cell {index}"),
+        (InFlight::OnePacket, _) => format!("packet{deliveries}"),
+        (InFlight::OneCell(index), _) => format!("cell {index}"),
         (InFlight::Taking, _) => "taking".to_owned(),
         (InFlight::Unknown, _) => "unknown".to_owned(),
         _ => "-".to_owned(),

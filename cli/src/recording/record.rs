@@ -86,7 +86,7 @@ struct Recorded {
 pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let end = end(args.span)?;
     let objects = packetring::inventory()?;
-    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Tail };
+    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut streams = Vec::new();
     for name in &args.names {
         let object = names::find(&objects, name)?;
@@ -197,7 +197,7 @@ impl<'a> Recorder<'a> {
                 return Ok(taken > 0);
             }
             match stream.observer.try_next().map_err(Failure::failed)? {
-                Observed::Packet(packet) => {
+                Observed::Next(packet) => {
                     self.packet(id, &packet)?;
                     self.done.packets += 1;
                 }

@@ -307,6 +307,14 @@ impl Writer {
         fence(Ordering::Release);
     }
 
+    /// Raises the limit for packets of these spans at `position`, as far as slots are free.
+    fn raise_for(&mut self, spans: &[u64], position: u64) {
+        let (_, most) = self.geometry.fit(spans, position, self.free);
+        if position + most > self.limit {
+            self.raise(position, position + most);
+        }
+    }
+
     /// Commits the next `slots` slots of the claim as a void packet.
     fn stamp_void(&mut self, slots: u64) {
         slot::commit(&self.memory, self.at, Descriptor::void(slots), Failpoint::CommitPadding);
@@ -331,10 +339,13 @@ impl Writer {
         // Up to `end` and not up to the limit: a claim without room may have raised the limit only.
         let (mut count, mut sum) = self.geometry.fit(spans, position, self.end);
         if count < spans.len() {
-            let (_, most) = self.geometry.fit(spans, position, u64::MAX);
-            if position + most > self.limit {
+            self.raise_for(spans, position);
+            (count, sum) = self.geometry.fit(spans, position, self.limit);
+            let needed = position + sum + spans.get(count).unwrap_or(&0);
+            if needed > self.limit {
                 // Readers may have moved on since the last scan. An error changes nothing.
-                let _ = self.refresh(position, position + most);
+                let _ = self.refresh(position, needed);
+                self.raise_for(spans, position);
             }
             self.widen();
             (count, sum) = self.geometry.fit(spans, position, self.end);

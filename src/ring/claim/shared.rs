@@ -64,7 +64,7 @@ impl Writer {
             let geometry = &writer.geometry;
             size.within((geometry.piece_end(start) - start).min(geometry.max_span))
         };
-        let extent = |writer: &Self, start: u64| {
+        let extent = |writer: &mut Self, start: u64| {
             size.within(wanted(writer, start).min(writer.limit - start))
         };
         self.claim_shared_with(size.first, wanted, extent)
@@ -72,17 +72,14 @@ impl Writer {
 
     pub(super) fn claim_shared_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
-        let (all, mut count) = (spans.iter().sum::<u64>(), 0);
-        let wanted = |writer: &Self, start: u64| {
-            let geometry = &writer.geometry;
-            all.min(geometry.piece_end(start) - start).min(geometry.capacity / 2)
-        };
-        let extent = |writer: &Self, start: u64| {
+        let mut count = 0;
+        let extent = |writer: &mut Self, start: u64| {
+            writer.raise_for(spans, start);
             let (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
             count = fitting;
             sum
         };
-        let start = self.claim_shared_with(*first, wanted, extent)?;
+        let start = self.claim_shared_with(*first, |_, _| *first, extent)?;
         Ok((start, count))
     }
 
@@ -93,7 +90,7 @@ impl Writer {
         &mut self,
         first: u64,
         wanted: impl Fn(&Self, u64) -> u64,
-        mut extent: impl FnMut(&Self, u64) -> u64,
+        mut extent: impl FnMut(&mut Self, u64) -> u64,
     ) -> Result<u64, Full> {
         loop {
             let (tail, start) = self.room_for(first, &wanted)?;

@@ -857,7 +857,7 @@ fn observe(claims: Claims, overflow: Overflow) {
     check(2, move || {
         let ring = ring(2, claims, overflow);
         let mut writer = ring.writer(0);
-        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Tail);
+        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Now);
         let publisher = thread::spawn(move || {
             for tag in 1..=4 {
                 let position = writer.claim(1).unwrap();
@@ -902,7 +902,7 @@ fn loom_observe_recovery() {
     check(2, || {
         let ring = ring(2, Claims::Shared, Overflow::Block);
         let mut dying = ring.writer(0);
-        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Tail);
+        let mut observer = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Now);
         publish_all(&mut dying, 1, 1..=2);
         let dead = Arc::new(AtomicU64::new(0));
         let grave = Arc::clone(&dead);

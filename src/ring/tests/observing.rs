@@ -38,7 +38,7 @@ fn packets_are_copied_in_order_and_voids_are_passed_over() {
         let ring = ring(claims, Overflow::Block);
         let mut writer = ring.writer(0);
         (0..8).for_each(|tag| assert!(publish(&mut writer, 1, tag).is_ok()));
-        let mut seen = observer(&ring, ObserveFrom::Tail);
+        let mut seen = observer(&ring, ObserveFrom::Now);
         assert_eq!(tags(&mut seen), (Look::Nothing, vec![]));
         // Padding comes before the last packet.
         for (tag, span) in [(1, 1), (2, 3), (3, 2), (4, 4)] {
@@ -55,7 +55,7 @@ fn packets_are_copied_in_order_and_voids_are_passed_over() {
 fn an_observer_goes_on_at_a_packet_that_is_left() {
     let ring = ring(Claims::Exclusive, Overflow::Block);
     let mut writer = ring.writer(0);
-    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut seen = observer(&ring, ObserveFrom::Now);
     for tag in 0..14 {
         publish(&mut writer, 1, tag).unwrap();
     }
@@ -73,7 +73,7 @@ fn three_quarters_of_a_ring_without_subscribers_can_be_read() {
     let mut writer = ring.writer(0);
     for first in 0..3 * SLOTS {
         // Exactly a lap behind the limit that the next packet needs.
-        let mut seen = observer(&ring, ObserveFrom::Tail);
+        let mut seen = observer(&ring, ObserveFrom::Now);
         for tag in 0..SLOTS * 3 / 4 {
             publish(&mut writer, 1, first + tag).unwrap();
         }
@@ -87,7 +87,7 @@ fn three_quarters_of_a_ring_without_subscribers_can_be_read() {
 fn an_observer_that_is_overrun_counts_the_slots() {
     let ring = ring(Claims::Exclusive, Overflow::Block);
     let mut writer = ring.writer(0);
-    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut seen = observer(&ring, ObserveFrom::Now);
     for tag in 0..5 * SLOTS {
         publish(&mut writer, 1, tag).unwrap();
     }
@@ -120,7 +120,7 @@ fn the_backlog_of_the_slowest_subscriber_can_be_read() {
 #[test]
 fn a_claim_that_is_not_committed_stops_an_observer() {
     let ring = ring(Claims::Shared, Overflow::Block);
-    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut seen = observer(&ring, ObserveFrom::Now);
     let (mut one, mut other) = (ring.writer(0), ring.writer(1));
     let position = one.claim(2).unwrap();
     publish(&mut other, 1, 7).unwrap();
@@ -161,7 +161,7 @@ fn damaged_words_neither_hang_nor_leave_the_ring() {
         memory.head().tail.store(tail, Ordering::Relaxed);
         memory.head().membership.subscribers.store(u32::MAX, Ordering::Relaxed);
         memory.subscribers()[0].cursor.store(cursor, Ordering::Relaxed);
-        for from in [ObserveFrom::Tail, ObserveFrom::Backlog] {
+        for from in [ObserveFrom::Now, ObserveFrom::Backlog] {
             let mut seen = observer(&ring, from);
             (0..8).for_each(|_| drop(tags(&mut seen)));
         }
@@ -172,7 +172,7 @@ fn damaged_words_neither_hang_nor_leave_the_ring() {
 fn a_header_that_leaves_the_ring_is_refused() {
     let ring = ring(Claims::Exclusive, Overflow::Block);
     let mut writer = ring.writer(0);
-    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut seen = observer(&ring, ObserveFrom::Now);
     publish(&mut writer, 1, 1).unwrap();
     publish(&mut writer, 1, 2).unwrap();
     let too_long = u64::from(u32::MAX);
@@ -189,7 +189,7 @@ fn a_header_that_leaves_the_ring_is_refused() {
 fn a_ring_that_is_removed_meanwhile_is_read_to_its_end() {
     let ring = ring(Claims::Exclusive, Overflow::Block);
     let mut writer = ring.writer(0);
-    let mut seen = observer(&ring, ObserveFrom::Tail);
+    let mut seen = observer(&ring, ObserveFrom::Now);
     let mut copies = Copies::default();
     let last = || publish(&mut writer, 1, 7).is_ok();
     assert_eq!(seen.copy_unless_removed(&mut copies, last), Some(Look::Packets));
