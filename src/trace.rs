@@ -183,7 +183,10 @@ mod emission {
             let next = || self.kept_back.borrow_mut().pop_front();
             while let Some(event) = next() {
                 // The closure owns its values, so a panic leaves nothing half-changed.
-                let _ = catch_unwind(AssertUnwindSafe(event));
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(event)) {
+                    // Dropping it runs code of the user, which may panic again.
+                    std::mem::forget(payload);
+                }
             }
             self.is_emitting.set(false);
         }

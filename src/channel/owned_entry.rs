@@ -14,6 +14,7 @@ use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::sys::{event::Event, futex, stop::Stop};
+use crate::trace::Hold;
 use crate::wait::{Deadline, JOINT, Listener, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
 
@@ -263,6 +264,8 @@ impl OwnedEntry {
         &mut self,
         work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
     ) -> bool {
+        // Trace events come after the wake-up: their subscriber delays no other process.
+        let _hold = Hold::new();
         self.segment.begin_check(Duration::ZERO);
         if self.cut_off_at.has_passed() {
             self.cut_off = self.find_cut_off();

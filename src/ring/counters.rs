@@ -20,8 +20,8 @@ const TRIES: u32 = 16;
 
 /// The counters of a publisher, a subscriber or a consumer, since it joined.
 ///
-/// They are exact, except that a snapshot of an endpoint at work may lack the packet that is being
-/// sent or released. A counter of the other side is 0.
+/// They are exact, except that a snapshot of an endpoint at work may be too low by what is being
+/// sent, released or skipped. A counter of the other side is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(loom, expect(unreachable_pub, reason = "the module that exports it is left out"))]

@@ -23,9 +23,10 @@
 //!
 //! # Limits
 //!
-//! A packet of several slots changes two words, so a snapshot between the two stores has its inner
-//! slots and not the packet. The same holds for ever if the process is killed there. Packets of one
-//! slot change one word.
+//! A packet of several slots changes two words, and so does a run of slots that is passed over. The
+//! position is stored last. A snapshot between the two stores is too low by the inner slots of the
+//! packets that are released, or by the slots that are passed over. The same holds for ever if the
+//! process is killed there. Packets of one slot change one word.
 
 use crate::sync::{AtomicU64, Ordering};
 

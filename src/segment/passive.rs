@@ -6,7 +6,8 @@
 //! - Each word of the geometry is checked as when a process attaches, and the checked copy is used.
 //!
 //! Only a segment that is ready is mapped. No object is made shorter, so the mapping keeps its
-//! pages. The segment may be removed meanwhile; its words then stay as they were.
+//! pages. The segment may be removed meanwhile. Its words then stay as they were, or become zeros:
+//! if its name cannot be removed, its memory is given back to the system.
 
 #![cfg(not(loom))]
 
@@ -131,9 +132,12 @@ impl PassiveSegment {
         self.parts.cells()
     }
 
-    /// Returns true if the segment was removed: its name is free, or that of another one.
+    /// Returns true if the segment was removed: its name is free, or that of another one, or its
+    /// object holds another segment now.
     pub(crate) fn is_removed(&self, name: &Name) -> bool {
-        !matches!(self.parts.head().identity.state(name), Ok(State::Ready))
+        let identity = &self.parts.head().identity;
+        !matches!(identity.state(name), Ok(State::Ready))
+            || identity.salt.load(Ordering::Relaxed) != self.parts.salt()
     }
 
     /// Returns true if a process holds the liveness lock of an entry, which may be this process.

@@ -6,6 +6,7 @@ use super::entry::EntryId;
 use super::name::Name;
 use super::settings::Settings;
 use crate::error::OpenError;
+use crate::sync::Ordering;
 use crate::sys::lock::LockLimit;
 
 #[test]
@@ -63,4 +64,16 @@ impl Segment {
         // SAFETY: an event of this segment, which nothing else uses in the tests that do this.
         unsafe { room.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
     }
+}
+
+#[test]
+fn a_segment_that_was_made_anew_in_the_same_object_counts_as_removed() {
+    let name = Name::new(&format!("passive-anew-{}", std::process::id())).unwrap();
+    let segment = Segment::open(&name, &Settings::default(), &LockLimit::default()).unwrap();
+    let seen = super::PassiveSegment::open(&name).unwrap();
+    assert!(!seen.is_removed(&name));
+    // Another user's object is not unlinked: the next process that opens the name makes it anew.
+    let salt = &segment.memory().head().identity.salt;
+    salt.store(salt.load(Ordering::Relaxed) ^ 1, Ordering::Relaxed);
+    assert!(seen.is_removed(&name), "the salt is another one's");
 }

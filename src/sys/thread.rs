@@ -77,7 +77,8 @@ impl Drop for Keeper {
         // work.
         let is_own = thread.thread().id() == std::thread::current().id();
         if self.process == std::process::id() && !is_own {
-            // It does not panic: it runs no code of the user.
+            // It does not panic: of the user's code it runs trace subscribers, whose panics are
+            // caught.
             let _ = thread.join();
         }
     }

@@ -44,7 +44,7 @@ impl CellLines {
         // never faults, whatever the address. Processors without it execute it as no operation.
         // In assembly: the intrinsic makes a fetch for reading where the target has no `prfchw`.
         unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags));
+            std::arch::asm!("prefetchw [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         let _ = address;

@@ -288,8 +288,9 @@ impl Writer {
 
     /// Raises the limit, and publishes it for observers before a slot below it is written.
     ///
-    /// By a quarter of the ring at a time, or as far as `needed`: an observer cannot read what lies
-    /// a capacity below the limit, and so it always has the newer part of the ring.
+    /// By a quarter of the ring at a time, or as far as `needed`, which is more for large packets,
+    /// batches and bursts. An observer cannot read what lies a capacity below the limit. So it
+    /// always has the newest three quarters of a ring whose claims are small.
     fn raise(&mut self, tail: u64, needed: u64) {
         let limit = self.free.min(needed.max(tail + self.geometry.capacity / STEPS));
         if limit <= self.limit {
