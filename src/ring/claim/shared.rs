@@ -74,8 +74,11 @@ impl Writer {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         let mut count = 0;
         let extent = |writer: &mut Self, start: u64| {
-            writer.raise_for(spans, start);
-            let (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
+            let (mut fitting, mut sum) = writer.geometry.fit(spans, start, writer.limit);
+            if fitting < spans.len() {
+                writer.raise_for(spans, start);
+                (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
+            }
             count = fitting;
             sum
         };
