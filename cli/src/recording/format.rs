@@ -15,7 +15,7 @@
 //!
 //! Numbers are little-endian. Times are nanoseconds since 1970. A type or sender that is not known
 //! is 0xffff, an event that is none is empty. A stream and a type come before the first packet that
-//! has them, in each file. A block is written at once: a process that is killed loses at most the
+//! has them, in each file; the streams are in the first block. A block is written at once: a process that is killed loses at most the
 //! block that it had not written.
 
 use std::io::{self, Read, Write};
@@ -161,8 +161,10 @@ pub(super) struct Reader<R> {
 pub(super) enum End {
     /// Behind a whole block.
     Whole,
-    /// A block from this position on is not whole, or damaged.
+    /// Within the block at this position, as a recorder that is killed leaves it.
     Cut(u64),
+    /// The block at this position is damaged. The number of bytes from there on.
+    Damaged { at: u64, unread: u64 },
 }
 
 impl<R: Read> Reader<R> {
@@ -179,26 +181,51 @@ impl<R: Read> Reader<R> {
     /// Reads the payload of the next block; at the end of the file `Err`.
     pub(super) fn next_block(&mut self) -> io::Result<Result<Vec<u8>, End>> {
         let mut head = [0; 8];
-        let cut = Ok(Err(End::Cut(self.at)));
         match read_full(&mut self.input, &mut head)? {
             0 => return Ok(Err(End::Whole)),
             8 => {}
-            _ => return cut,
+            _ => return Ok(Err(End::Cut(self.at))),
         }
         let [a, b, c, d, e, f, g, h] = head;
         let (len, sum) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-        if len > LONGEST_BLOCK {
-            return cut;
+        // No recorder writes such a length.
+        if len == 0 || len > LONGEST_BLOCK {
+            return self.damaged(8).map(Err);
         }
         let mut payload = Vec::new();
         // Without an allocation of a length that a damaged file names.
         let read = self.input.by_ref().take(len.into()).read_to_end(&mut payload)?;
+        if read < len as usize && !has_whole_payload(&payload, sum) {
+            return Ok(Err(End::Cut(self.at)));
+        }
         if read < len as usize || crc32fast::hash(&payload) != sum {
-            return cut;
+            return self.damaged(8 + read as u64).map(Err);
         }
         self.at += 8 + u64::from(len);
         Ok(Ok(payload))
     }
+
+    /// The end at a damaged block, of which so many bytes were read. Reads the rest to count it.
+    fn damaged(&mut self, read: u64) -> io::Result<End> {
+        let rest = io::copy(&mut self.input, &mut io::sink())?;
+        Ok(End::Damaged { at: self.at, unread: read + rest })
+    }
+}
+
+/// Returns true if this data begins with a whole payload of this checksum: then the length before
+/// it is damaged, if that length goes beyond the end of the file.
+fn has_whole_payload(data: &[u8], sum: u32) -> bool {
+    let (mut entries, mut hasher) = (Entries::of(data), crc32fast::Hasher::new());
+    let mut hashed = 0;
+    while let Some(Some(_)) = entries.next() {
+        let end = data.len() - entries.0.len();
+        hasher.update(&data[hashed..end]);
+        hashed = end;
+        if hasher.clone().finalize() == sum {
+            return true;
+        }
+    }
+    false
 }
 
 fn read_full(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
@@ -364,8 +391,24 @@ mod tests {
             let mut changed = file.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let (count, end) = read(&changed);
-            assert!(count < ENTRIES.len() && end != Some(End::Whole), "{bit}");
+            assert!(count < ENTRIES.len(), "{bit}");
+            match end {
+                Some(End::Damaged { at, unread }) => {
+                    assert_eq!(at + unread, file.len() as u64, "{bit}");
+                }
+                // The first bytes of the file.
+                None => assert!(bit < MAGIC.len() * 8, "{bit}"),
+                _ => unreachable!("bit {bit}: {end:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn zeros_behind_the_blocks_are_damage() {
+        let mut file = file();
+        let at = file.len() as u64;
+        file.extend([0; 20]);
+        assert_eq!(read(&file), (ENTRIES.len(), Some(End::Damaged { at, unread: 20 })));
     }
 
     #[test]

@@ -64,6 +64,8 @@ struct Replayed {
     unknown: u64,
     /// Files whose last block is not whole, with its position.
     cut: Vec<(PathBuf, u64)>,
+    /// Files with a damaged block: its position, and the bytes from there on.
+    damaged: Vec<(PathBuf, u64, u64)>,
 }
 
 /// Replays the files.
@@ -103,6 +105,15 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
                 text::count(done.unknown as usize, "packet")
             )?;
         }
+    }
+    if !done.damaged.is_empty() {
+        let files = done.damaged.iter().map(|(path, at, unread)| {
+            format!(
+                "{path:?} is damaged at byte {at}: the {unread} bytes from there on were not read"
+            )
+        });
+        let files = files.collect::<Vec<_>>().join("; ");
+        return Err(Failure::failed(format_args!("{files}; take a copy of the file, if any")));
     }
     Ok(if done.unknown > 0 && !args.print { Outcome::Found } else { Outcome::Done })
 }
@@ -144,6 +155,10 @@ impl Replay<'_> {
                 Err(End::Whole) => return Ok(()),
                 Err(End::Cut(at)) => {
                     self.done.cut.push((path.to_owned(), at));
+                    return Ok(());
+                }
+                Err(End::Damaged { at, unread }) => {
+                    self.done.damaged.push((path.to_owned(), at, unread));
                     return Ok(());
                 }
             };

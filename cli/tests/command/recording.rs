@@ -225,3 +225,35 @@ fn gaps_are_in_the_file() {
     let packets = found.iter().filter(|line| line["value"].is_object()).count() as u64;
     assert!(gaps > 0 && packets + gaps == 101, "{packets} packets, {gaps} slots");
 }
+
+#[test]
+fn a_damaged_block_is_not_the_end_of_a_recording() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..20 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let (name, file) = (format!("{}:trades", prefix.0), folder.file("d"));
+    assert_eq!(run(&["record", &file, &name, "--backlog", "-n", "20"]).status, 0);
+    let whole = std::fs::read(&file).unwrap();
+    // The first block has the streams, the next one the packets.
+    let second = 16 + u32::from_le_bytes(whole[8..12].try_into().unwrap()) as usize;
+    let mut damaged = whole.clone();
+    damaged[second + 100] ^= 1;
+    damaged.extend(&whole[second..]);
+    std::fs::write(&file, &damaged).unwrap();
+    let to = format!("{}:copy", prefix.0);
+    let says = format!(
+        "damaged at byte {second}: the {} bytes from there on were not read",
+        damaged.len() - second
+    );
+    for arguments in [&["--print"][..], &["--to", &to]] {
+        let ran = run(&[&["replay", &file, "--speed", "max"], arguments].concat());
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.error.contains(&says) && ran.error.contains(&file), "{}", ran.error);
+    }
+    let ran = run(&["replay", &file, "--print", "--json"]);
+    assert!(ran.status == 1 && ran.out.contains(&says), "{ran:?}");
+}
