@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(200);
 const TURN: usize = 1024;
 /// Pause if no ring has a packet.
 const PAUSE: Duration = Duration::from_micros(200);
+/// Most files that an error lists.
+const MOST_NAMES: usize = 8;
 /// Least bytes of a file before the next begins.
 const LEAST_ROTATION: u64 = 4096;
 
@@ -51,7 +54,9 @@ pub(crate) struct RecordArgs {
     /// Deletes all but the last so many files
     #[arg(long, value_name = "NUMBER", requires = "rotate")]
     keep: Option<u64>,
-    /// Overwrites the file
+    /// Overwrites the file, and removes FILE.2, FILE.3 and so on of an earlier recording
+    ///
+    /// The numbered files are removed with --rotate only.
     #[arg(long)]
     force: bool,
 }
@@ -167,7 +172,13 @@ struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     fn new(args: &'a RecordArgs, streams: &[Stream]) -> Result<Self, Failure> {
+        let earlier = earlier_files(args)?;
         let file = create(&args.file, args.force)?;
+        for path in earlier {
+            std::fs::remove_file(&path).map_err(|error| {
+                Failure::failed(format_args!("{path:?} not removed: {error}; choose another file"))
+            })?;
+        }
         let mut recorder = Self {
             args,
             writer: Writer::new(file)?,
@@ -300,6 +311,56 @@ fn numbered(file: &Path, number: u64) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(format!(".{number}"));
     name.into()
+}
+
+/// The files `FILE.N` of an earlier rotation, which --force is to remove. Without --force an error
+/// if there are any: the new recording would meet them, and its files would be mixed with theirs.
+fn earlier_files(args: &RecordArgs) -> Result<Vec<PathBuf>, Failure> {
+    if args.rotate.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut numbers = match numbers_of(&args.file) {
+        Ok(numbers) => numbers,
+        // The creation of the file reports the folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            return Err(Failure::failed(format_args!(
+                "no list of the files beside {:?}: {error}; choose another folder",
+                args.file
+            )));
+        }
+    };
+    numbers.sort_unstable();
+    let files: Vec<_> = numbers.iter().map(|number| numbered(&args.file, *number)).collect();
+    if files.is_empty() || args.force {
+        return Ok(files);
+    }
+    let mut names: Vec<_> =
+        files.iter().take(MOST_NAMES).map(|file| file.display().to_string()).collect();
+    if files.len() > names.len() {
+        names.push(format!("and {} more", files.len() - names.len()));
+    }
+    Err(Failure::failed(format_args!(
+        "files of an earlier recording are there: {}; choose another file, or remove them with \
+         --force",
+        names.join(", ")
+    )))
+}
+
+/// The numbers N of all files `FILE.N` that are there.
+fn numbers_of(file: &Path) -> io::Result<Vec<u64>> {
+    let Some(name) = file.file_name() else { return Ok(Vec::new()) };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut numbers = Vec::new();
+    for entry in folder.unwrap_or(Path::new(".")).read_dir()? {
+        let entry = entry?.file_name();
+        let rest = entry.as_bytes().strip_prefix(name.as_bytes());
+        let digits = rest.and_then(|rest| rest.strip_prefix(b"."));
+        let number = digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        // Without names such as `FILE.03`, which no rotation makes.
+        numbers.extend(number.filter(|number| numbered(Path::new(name), *number) == *entry));
+    }
+    Ok(numbers)
 }
 
 fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {

@@ -257,3 +257,42 @@ fn a_damaged_block_is_not_the_end_of_a_recording() {
     let ran = run(&["replay", &file, "--print", "--json"]);
     assert!(ran.status == 1 && ran.out.contains(&says), "{ran:?}");
 }
+
+#[test]
+fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..500 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let (name, file) = (format!("{}:trades", prefix.0), folder.file("r"));
+    let earlier = [folder.file("r.3"), folder.file("r.40")];
+    let others = [folder.file("r.x"), folder.file("r.03"), folder.file("rr.3")];
+    for path in earlier.iter().chain(&others) {
+        std::fs::write(path, "earlier").unwrap();
+    }
+    let arguments = ["record", &file, &name, "--backlog", "-n", "500", "--rotate", "8K"];
+    let ran = run(&arguments);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    for path in &earlier {
+        assert!(ran.error.contains(path), "{}", ran.error);
+    }
+    assert!(ran.error.contains("--force") && !ran.error.contains("r.x"), "{}", ran.error);
+    assert!(!Path::new(&file).exists());
+    for path in earlier.iter().chain(&others) {
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "earlier");
+    }
+
+    let ran = run(&[&arguments[..], &["--force", "--json"]].concat());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let files = ran.result()["files"].clone();
+    let files: Vec<_> =
+        files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    assert_eq!(amounts(&printed(&files)), (0..500).collect::<Vec<_>>());
+    assert!(!Path::new(&earlier[1]).exists());
+    for path in &others {
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "earlier");
+    }
+}
