@@ -10,7 +10,7 @@ use packetring::inventory::ObjectInfo;
 use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
 use packetring::packet::Fingerprint;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -84,7 +84,24 @@ struct Recorded {
     gaps: u64,
     gap_slots: u64,
     bytes: u64,
+    /// Packets and bytes of the files that are still there.
+    kept_packets: u64,
+    kept_bytes: u64,
     files: Vec<PathBuf>,
+}
+
+impl Recorded {
+    /// The line for people.
+    fn sentence(&self) -> String {
+        let (files, kept) = (text::count(self.files.len(), "file"), text::bytes(self.kept_bytes));
+        let packets = text::count(self.packets as usize, "packet");
+        if self.kept_packets == self.packets {
+            return format!("recorded {packets}, {kept} in {files}");
+        }
+        let files = files.replacen(' ', " kept ", 1);
+        let has = if self.files.len() == 1 { "has" } else { "have" };
+        format!("recorded {packets}; the {files} {has} the last {}, {kept}", self.kept_packets)
+    }
 }
 
 /// Records until there is enough, all rings are gone, or a signal ends it.
@@ -124,9 +141,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     if output.is_json {
         output.json(&done)?;
     } else {
-        let file = text::count(done.files.len(), "file");
-        let packets = text::count(done.packets as usize, "packet");
-        writeln!(output, "recorded {packets}, {} in {file}", text::bytes(done.bytes))?;
+        writeln!(output, "{}", done.sentence())?;
         if done.gaps > 0 {
             let gaps = text::count(done.gaps as usize, "gap");
             let slots = done.gap_slots;
@@ -167,6 +182,10 @@ struct Recorder<'a> {
     since: Option<Instant>,
     /// Number of files so far.
     number: u64,
+    /// Packets and bytes of each file of `done` that is complete.
+    complete: VecDeque<(u64, u64)>,
+    /// Packets of the files before the current one.
+    packets_before: u64,
     done: Recorded,
 }
 
@@ -186,6 +205,8 @@ impl<'a> Recorder<'a> {
             types: HashMap::new(),
             since: None,
             number: 1,
+            complete: VecDeque::new(),
+            packets_before: 0,
             done: Recorded { files: vec![args.file.clone()], ..Recorded::default() },
         };
         recorder.begin()?;
@@ -276,19 +297,21 @@ impl<'a> Recorder<'a> {
         if self.args.rotate.is_none_or(|size| self.writer.bytes() + next < size) {
             return Ok(());
         }
+        // First the block, so that no packet is lost if the next file cannot be created.
+        self.writer.write_block()?;
         self.number += 1;
         let path = numbered(&self.args.file, self.number);
         let file = create(&path, self.args.force)?;
         let next = Writer::new(file)?;
-        let mut last = std::mem::replace(&mut self.writer, next);
-        last.write_block()?;
-        self.done.bytes += last.bytes();
+        let last = std::mem::replace(&mut self.writer, next);
+        self.count(last.bytes());
         last.into_inner().sync_all()?;
         self.types.clear();
         self.done.files.push(path);
         self.begin()?;
         while self.args.keep.is_some_and(|keep| self.done.files.len() as u64 > keep.max(1)) {
             let oldest = self.done.files.remove(0);
+            self.complete.pop_front();
             std::fs::remove_file(&oldest).map_err(|error| {
                 Failure::failed(format_args!(
                     "{oldest:?} not deleted: {error}; record without --keep"
@@ -298,10 +321,20 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    /// Counts a file that is complete, of this many bytes.
+    fn count(&mut self, bytes: u64) {
+        let packets = self.done.packets - self.packets_before;
+        self.packets_before = self.done.packets;
+        self.done.bytes += bytes;
+        self.complete.push_back((packets, bytes));
+    }
+
     fn finish(mut self) -> Result<Recorded, Failure> {
         self.writer.write_block()?;
-        self.done.bytes += self.writer.bytes();
+        self.count(self.writer.bytes());
         self.writer.into_inner().sync_all()?;
+        self.done.kept_packets = self.complete.iter().map(|(packets, _)| packets).sum();
+        self.done.kept_bytes = self.complete.iter().map(|(_, bytes)| bytes).sum();
         Ok(self.done)
     }
 }

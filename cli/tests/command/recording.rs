@@ -296,3 +296,33 @@ fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "earlier");
     }
 }
+
+#[test]
+fn packets_of_deleted_files_are_not_counted_as_kept() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..500 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let name = format!("{}:trades", prefix.0);
+    let record = |file: &str, more: &str| {
+        let keep = ["record", file, &name, "--backlog", "-n", "500", "--rotate", "8K"];
+        let ran = run(&[&keep[..], &["--keep", "2", more]].concat());
+        assert_eq!(ran.status, 0, "{ran:?}");
+        ran
+    };
+    let done = record(&folder.file("k"), "--json").result();
+    let files: Vec<_> =
+        done["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    let kept = amounts(&printed(&files));
+    assert!(kept.len() < 500 && kept.last() == Some(&499), "{kept:?}");
+    let bytes: u64 = files.iter().map(|file| std::fs::metadata(file).unwrap().len()).sum();
+    assert_eq!(done["packets"], 500);
+    assert_eq!((&done["kept_packets"], &done["kept_bytes"]), (&kept.len().into(), &bytes.into()));
+
+    let text = record(&folder.file("t"), "--force").out;
+    let says = format!("recorded 500 packets; the 2 kept files have the last {}, ", kept.len());
+    assert!(text.starts_with(&says), "{text}");
+}
