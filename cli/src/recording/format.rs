@@ -15,8 +15,8 @@
 //!
 //! Numbers are little-endian. Times are nanoseconds since 1970. A type or sender that is not known
 //! is 0xffff, an event that is none is empty. A stream and a type come before the first packet that
-//! has them, in each file; the streams are in the first block. A block is written at once: a process that is killed loses at most the
-//! block that it had not written.
+//! has them, in each file; the streams are in the first block. A block is written at once: a
+//! process that is killed loses at most the block that it had not written.
 
 use std::io::{self, Read, Write};
 

@@ -3,3 +3,4 @@
 mod format;
 pub(crate) mod record;
 pub(crate) mod replay;
+mod rotation;

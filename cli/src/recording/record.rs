@@ -1,6 +1,7 @@
 //! `record FILE NAME...`: packets of rings into a file, without taking part in them.
 
 use super::format::{Entry, NONE, Packet, Writer};
+use super::rotation::{earlier_files, numbered};
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::tail::end;
@@ -11,10 +12,8 @@ use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
 use packetring::packet::Fingerprint;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +25,6 @@ const WRITE_EVERY: Duration = Duration::from_millis(200);
 const TURN: usize = 1024;
 /// Pause if no ring has a packet.
 const PAUSE: Duration = Duration::from_micros(200);
-/// Most files that an error lists.
-const MOST_NAMES: usize = 8;
 /// Least bytes of a file before the next begins.
 const LEAST_ROTATION: u64 = 4096;
 
@@ -191,7 +188,8 @@ struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     fn new(args: &'a RecordArgs, streams: &[Stream]) -> Result<Self, Failure> {
-        let earlier = earlier_files(args)?;
+        let earlier =
+            if args.rotate.is_some() { earlier_files(&args.file, args.force)? } else { Vec::new() };
         let file = create(&args.file, args.force)?;
         for path in earlier {
             std::fs::remove_file(&path).map_err(|error| {
@@ -337,63 +335,6 @@ impl<'a> Recorder<'a> {
         self.done.kept_bytes = self.complete.iter().map(|(_, bytes)| bytes).sum();
         Ok(self.done)
     }
-}
-
-/// `FILE.2` of `FILE`.
-fn numbered(file: &Path, number: u64) -> PathBuf {
-    let mut name = OsString::from(file);
-    name.push(format!(".{number}"));
-    name.into()
-}
-
-/// The files `FILE.N` of an earlier rotation, which --force is to remove. Without --force an error
-/// if there are any: the new recording would meet them, and its files would be mixed with theirs.
-fn earlier_files(args: &RecordArgs) -> Result<Vec<PathBuf>, Failure> {
-    if args.rotate.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut numbers = match numbers_of(&args.file) {
-        Ok(numbers) => numbers,
-        // The creation of the file reports the folder.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(Failure::failed(format_args!(
-                "no list of the files beside {:?}: {error}; choose another folder",
-                args.file
-            )));
-        }
-    };
-    numbers.sort_unstable();
-    let files: Vec<_> = numbers.iter().map(|number| numbered(&args.file, *number)).collect();
-    if files.is_empty() || args.force {
-        return Ok(files);
-    }
-    let mut names: Vec<_> =
-        files.iter().take(MOST_NAMES).map(|file| file.display().to_string()).collect();
-    if files.len() > names.len() {
-        names.push(format!("and {} more", files.len() - names.len()));
-    }
-    Err(Failure::failed(format_args!(
-        "files of an earlier recording are there: {}; choose another file, or remove them with \
-         --force",
-        names.join(", ")
-    )))
-}
-
-/// The numbers N of all files `FILE.N` that are there.
-fn numbers_of(file: &Path) -> io::Result<Vec<u64>> {
-    let Some(name) = file.file_name() else { return Ok(Vec::new()) };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut numbers = Vec::new();
-    for entry in folder.unwrap_or(Path::new(".")).read_dir()? {
-        let entry = entry?.file_name();
-        let rest = entry.as_bytes().strip_prefix(name.as_bytes());
-        let digits = rest.and_then(|rest| rest.strip_prefix(b"."));
-        let number = digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-        // Without names such as `FILE.03`, which no rotation makes.
-        numbers.extend(number.filter(|number| numbered(Path::new(name), *number) == *entry));
-    }
-    Ok(numbers)
 }
 
 fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {
