@@ -131,6 +131,8 @@ fn press(screen: &mut Screen, key: KeyEvent) -> After {
             screen.filter.pop();
         }
         (KeyCode::Char(c), true) => screen.filter.push(c),
+        (KeyCode::Esc, false) if screen.shows_help => screen.shows_help = false,
+        (KeyCode::Esc, false) if !screen.filter.is_empty() => screen.filter.clear(),
         (KeyCode::Char('q') | KeyCode::Esc, false) => return After::Quit,
         (KeyCode::Char('/'), false) => screen.is_typing = true,
         (KeyCode::Char('s'), false) => screen.sort_by_next(),

@@ -28,7 +28,8 @@ pub(super) struct Screen {
 const HELP: &str = "\
 s      order by the next column            up, down  select a ring
 /      filter by name or kind, Enter ends  p, space  pause
-?      this help                           q         quit
+?      this help, Esc closes it            q, Esc    quit
+Esc    clears the filter, if there is one
 
 Each line is a ring. SLOTS/S: slots of 64 bytes that its publishers claim in a second; a packet
 takes one or more. FULL: the part of the ring that no reader has released. BEHIND: packets that
@@ -129,7 +130,7 @@ impl Screen {
         }
         let filter = match (self.is_typing, self.filter.is_empty()) {
             (true, _) => format!("filter: {}_  (Enter ends, Esc clears)", self.filter),
-            (false, false) => format!("filter: {}", self.filter),
+            (false, false) => format!("filter: {} (Esc clears)", self.filter),
             (false, true) => "no filter".to_owned(),
         };
         let keys = format!(
@@ -164,7 +165,10 @@ impl Screen {
 
     fn draw_details(&self, frame: &mut Frame<'_>, area: Rect) {
         let Some(row) = self.selected() else {
-            let text = "no ring is there: start a program, or see `packetring ls`";
+            let text = match self.filter.is_empty() || self.view.rings.is_empty() {
+                true => "no ring is there: start a program, or see `packetring ls`".to_owned(),
+                false => format!("no ring fits `{}` (Esc clears)", plain(&self.filter)),
+            };
             frame.render_widget(Paragraph::new(text).block(Block::bordered()), area);
             return;
         };
@@ -376,6 +380,8 @@ order: rate   no filter   s order  / filter  p pause  ? help  q quit
         assert!(!drawn(&mut screen).contains("quotes"));
         screen.filter = "nothing".to_owned();
         screen.update(view());
+        assert!(drawn(&mut screen).contains("no ring fits `nothing` (Esc clears)"));
+        screen.update(View::default());
         assert!(drawn(&mut screen).contains("no ring is there"));
     }
 

@@ -92,8 +92,14 @@ fn the_screen_is_live_in_a_terminal() {
     assert!(!terminal.wait_for("order: name").contains("held back"));
     terminal.tmux(&["send-keys", "/", "x"]).unwrap();
     terminal.wait_for("filter: x_");
-    terminal.wait_for("no ring is there");
-    terminal.tmux(&["send-keys", "Enter", "q"]).unwrap();
+    terminal.wait_for("no ring fits `x` (Esc clears)");
+    terminal.tmux(&["send-keys", "Enter", "Escape"]).unwrap();
+    terminal.wait_for("no filter");
+    terminal.tmux(&["send-keys", "?"]).unwrap();
+    terminal.wait_for("this help");
+    terminal.tmux(&["send-keys", "Escape"]).unwrap();
+    terminal.wait_for("SLOTS/S");
+    terminal.tmux(&["send-keys", "q"]).unwrap();
     terminal.wait_for("ended 0");
 }
 
