@@ -199,6 +199,12 @@ impl Blocker {
         process.strip_prefix(" of ").unwrap_or(&self.endpoint).to_owned()
     }
 
+    /// The cause in fewer and fewer words, each with the whole process id.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let short = self.pid.map(|pid| [format!("process {pid}"), pid.to_string()]);
+        [self.cause()].into_iter().chain(short.into_iter().flatten()).collect()
+    }
+
     /// What to do about it.
     pub(crate) fn remedy(&self) -> String {
         match (self.pid, self.is_alive, self.is_stopped) {

@@ -209,6 +209,20 @@ impl Row {
         }
         states.join(", ")
     }
+
+    /// The state in so many characters: it drops words before it drops a process id, and cuts no
+    /// number. If nothing fits, an ellipsis.
+    pub(super) fn state_within(&self, width: usize) -> String {
+        let all = self.state();
+        let mut forms = vec![all];
+        if let Some(blocker) = &self.blocker {
+            let causes = blocker.causes();
+            forms.extend(causes.iter().map(|cause| format!("held back by {cause}")));
+            forms.extend(causes.last().cloned());
+        }
+        let fitting = forms.into_iter().find(|form| form.chars().count() <= width);
+        fitting.unwrap_or_else(|| "…".to_owned())
+    }
 }
 
 /// The column by which rings are ordered.

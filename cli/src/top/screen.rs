@@ -1,6 +1,6 @@
 //! The screen of `top`: a table of rings, and the endpoints of the selected one.
 
-use super::model::{Column, HISTORY, Row, View};
+use super::model::{Column, Endpoint, HISTORY, Row, View};
 use crate::rings;
 use crate::text::{self, plain};
 use ratatui::Frame;
@@ -75,7 +75,9 @@ impl Screen {
     /// Draws all.
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let endpoints = self.selected().map_or(0, |row| row.endpoints.len());
-        let lower = (endpoints + 5).clamp(6, 16) as u16;
+        let width = usize::from(frame.area().width).saturating_sub(2);
+        let sentence = self.selected().and_then(finding).map_or(0, |text| lines(&text, width));
+        let lower = (endpoints + 3 + sentence.max(2)).clamp(6, 16) as u16;
         let areas = Layout::vertical([
             Constraint::Length(1),
             Constraint::Min(4),
@@ -144,8 +146,13 @@ impl Screen {
     fn rings(&self, width: u16) -> Table<'static> {
         let columns: Vec<_> =
             COLUMNS.iter().filter(|column| column.least_screen <= width).collect();
+        let widths = Layout::horizontal(columns.iter().map(|column| column.width))
+            .spacing(1)
+            .split(Rect::new(0, 0, width, 1));
         let rows = self.rows().into_iter().map(|row| {
-            let cells = columns.iter().map(|column| Cell::from((column.text)(row)));
+            let cells = columns.iter().zip(&*widths);
+            let cells =
+                cells.map(|(column, area)| Cell::from((column.text)(row, usize::from(area.width))));
             let style = match (&row.blocker, row.dead, row.missed_per_second > 0.0) {
                 (Some(_), ..) => self.style(Color::Red),
                 (None, 1.., _) | (None, _, true) => self.style(Color::Yellow),
@@ -157,7 +164,7 @@ impl Screen {
         let names = columns.iter().map(|column| Cell::from(column.name));
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let header = TableRow::new(names).style(bold);
-        Table::new(rows, columns.iter().map(|column| column.width))
+        Table::new(rows, widths.iter().map(|area| Constraint::Length(area.width)))
             .header(header)
             .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
             .column_spacing(1)
@@ -175,54 +182,73 @@ impl Screen {
         let block = Block::bordered().title(format!(" {} ", plain(&row.name)));
         let inner = block.inner(area);
         frame.render_widget(block, area);
-        let blocker =
-            row.blocker.as_ref().map(|one| format!("{}; {}", one.sentence(), one.remedy()));
-        let [table, sentence] = Layout::vertical([
-            Constraint::Min(1),
-            Constraint::Length(2 * u16::from(blocker.is_some())),
-        ])
-        .areas(inner);
+        let blocker = finding(row);
+        let width = usize::from(inner.width);
+        let height = blocker.as_ref().map_or(0, |text| lines(text, width).max(2)) as u16;
+        let [table, sentence] =
+            Layout::vertical([Constraint::Min(1), Constraint::Length(height)]).areas(inner);
+        let columns: Vec<_> = ENDPOINT_COLUMNS
+            .iter()
+            .filter(|(_, _, least_width, _)| usize::from(*least_width) <= width)
+            .collect();
         let rows = row.endpoints.iter().map(|one| {
-            let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), rate);
             let style = match one.state {
                 "stopped" | "dead" => self.style(Color::Red),
                 "away" => self.style(Color::Yellow),
                 _ => Style::new(),
             };
-            TableRow::new([
-                Cell::from(one.role.clone()),
-                Cell::from(one.pid.to_string()),
-                Cell::from(
-                    one.worker.as_deref().map_or("-".into(), |name| plain(name).into_owned()),
-                ),
-                Cell::from(one.state),
-                Cell::from(number(one.slots_per_second)),
-                Cell::from(rings::backlog_text(one.lag)),
-                Cell::from(one.missed.to_string()),
-            ])
-            .style(style)
+            TableRow::new(columns.iter().map(|(.., text)| Cell::from(text(one)))).style(style)
         });
-        let widths = [
-            Constraint::Min(14),
-            Constraint::Length(8),
-            Constraint::Min(10),
-            Constraint::Length(8),
-            Constraint::Length(11),
-            Constraint::Length(10),
-            Constraint::Length(8),
-        ];
-        let names = ["ENDPOINT", "PID", "WORKER", "STATE", "SLOTS/S", "BEHIND", "MISSED"];
-        let bold = Style::new().add_modifier(Modifier::BOLD);
         let rows: Vec<_> = rows.collect();
-        let list =
-            Table::new(rows, widths).header(TableRow::new(names.map(Cell::from)).style(bold));
-        frame.render_widget(list, table);
+        let names = columns.iter().map(|(name, ..)| Cell::from(*name));
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let header = TableRow::new(names).style(bold);
+        let widths = columns.iter().map(|(_, width, ..)| *width);
+        frame.render_widget(Table::new(rows, widths).header(header), table);
         if let Some(blocker) = blocker {
-            let text = Paragraph::new(plain(&blocker).into_owned()).style(self.style(Color::Red));
+            let text = Paragraph::new(blocker).style(self.style(Color::Red));
             frame.render_widget(text.wrap(Wrap { trim: true }), sentence);
         }
     }
 }
+
+/// The endpoint that holds the publishers back, and what to do.
+fn finding(row: &Row) -> Option<String> {
+    let blocker = row.blocker.as_ref()?;
+    Some(plain(&format!("{}; {}", blocker.sentence(), blocker.remedy())).into_owned())
+}
+
+/// The lines that a text takes, broken between words.
+fn lines(text: &str, width: usize) -> usize {
+    let (mut lines, mut used) = (1, 0);
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if used > 0 && used + 1 + len > width {
+            (lines, used) = (lines + 1, len);
+        } else {
+            used += len + usize::from(used > 0);
+        }
+    }
+    lines
+}
+
+/// A column of the endpoints: heading, width, columns of the narrowest list that has it, text.
+type EndpointColumn = (&'static str, Constraint, u16, fn(&Endpoint) -> String);
+
+/// A narrow list leaves out columns, so that no number is cut. The process id comes first to stay.
+const ENDPOINT_COLUMNS: [EndpointColumn; 7] = [
+    ("ENDPOINT", Constraint::Min(14), 23, |one| one.role.clone()),
+    ("PID", Constraint::Length(8), 8, |one| one.pid.to_string()),
+    ("WORKER", Constraint::Min(10), 54, |one| {
+        one.worker.as_deref().map_or("-".into(), |name| plain(name).into_owned())
+    }),
+    ("STATE", Constraint::Length(8), 32, |one| one.state.to_owned()),
+    ("SLOTS/S", Constraint::Length(11), 66, |one| {
+        one.slots_per_second.map_or_else(|| "-".to_owned(), rate)
+    }),
+    ("BEHIND", Constraint::Length(10), 43, |one| rings::backlog_text(one.lag)),
+    ("MISSED", Constraint::Length(8), 75, |one| one.missed.to_string()),
+];
 
 /// A column of the table of rings.
 struct RingColumn {
@@ -230,33 +256,34 @@ struct RingColumn {
     width: Constraint,
     /// Columns of the narrowest screen that has it.
     least_screen: u16,
-    text: fn(&Row) -> String,
+    /// The text of a cell, for a width in characters.
+    text: fn(&Row, usize) -> String,
 }
 
 const fn column(
     name: &'static str,
     width: Constraint,
     least_screen: u16,
-    text: fn(&Row) -> String,
+    text: fn(&Row, usize) -> String,
 ) -> RingColumn {
     RingColumn { name, width, least_screen, text }
 }
 
 const COLUMNS: [RingColumn; 12] = [
-    column("RING", Constraint::Fill(2), 0, |row| plain(&row.name).into_owned()),
-    column("KIND", Constraint::Length(7), 90, |row| row.kind.to_owned()),
-    column("SLOTS/S", Constraint::Length(8), 0, |row| rate(row.slots_per_second)),
-    column("BYTES/S", Constraint::Length(9), 80, |row| text::bytes(row.bytes_per_second as u64)),
-    column("LAST", Constraint::Length(HISTORY as u16), 100, |row| sparkline(&row.history)),
-    column("FULL", Constraint::Length(4), 0, |row| {
+    column("RING", Constraint::Fill(2), 0, |row, _| plain(&row.name).into_owned()),
+    column("KIND", Constraint::Length(7), 90, |row, _| row.kind.to_owned()),
+    column("SLOTS/S", Constraint::Length(8), 0, |row, _| rate(row.slots_per_second)),
+    column("BYTES/S", Constraint::Length(9), 80, |row, _| text::bytes(row.bytes_per_second as u64)),
+    column("LAST", Constraint::Length(HISTORY as u16), 100, |row, _| sparkline(&row.history)),
+    column("FULL", Constraint::Length(4), 0, |row, _| {
         row.fill.map_or_else(|| "-".to_owned(), |fill| format!("{:.0}%", fill * 100.0))
     }),
-    column("BEHIND", Constraint::Length(8), 0, |row| rings::backlog_text(row.backlog)),
-    column("WRITERS", Constraint::Length(7), 120, |row| row.writers.to_string()),
-    column("READERS", Constraint::Length(7), 120, |row| row.readers.to_string()),
-    column("MISSED", Constraint::Length(6), 70, |row| row.missed.to_string()),
-    column("WAKES/S", Constraint::Length(7), 110, |row| rate(row.wakes_per_second)),
-    column("STATE", Constraint::Fill(3), 0, Row::state),
+    column("BEHIND", Constraint::Length(8), 0, |row, _| rings::backlog_text(row.backlog)),
+    column("WRITERS", Constraint::Length(7), 120, |row, _| row.writers.to_string()),
+    column("READERS", Constraint::Length(7), 120, |row, _| row.readers.to_string()),
+    column("MISSED", Constraint::Length(6), 70, |row, _| row.missed.to_string()),
+    column("WAKES/S", Constraint::Length(7), 110, |row, _| rate(row.wakes_per_second)),
+    column("STATE", Constraint::Fill(3), 0, |row, width| row.state_within(width)),
 ];
 
 /// A rate with as many digits as matter.
@@ -283,7 +310,6 @@ fn sparkline(rates: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Endpoint;
     use super::*;
     use crate::rings::{Backlog, Blocker};
     use ratatui::Terminal;
@@ -333,10 +359,14 @@ mod tests {
     }
 
     fn drawn(screen: &mut Screen) -> String {
-        let backend = TestBackend::new(140, 14);
+        drawn_at(screen, 140)
+    }
+
+    fn drawn_at(screen: &mut Screen, width: u16) -> String {
+        let backend = TestBackend::new(width, 14);
         let Ok(mut terminal) = Terminal::new(backend);
         let Ok(_) = terminal.draw(|frame| screen.draw(frame));
-        let lines = terminal.backend().buffer().content().chunks(140).map(|line| {
+        let lines = terminal.backend().buffer().content().chunks(width.into()).map(|line| {
             let line: String = line.iter().map(|cell| cell.symbol()).collect();
             line.trim_end().to_owned()
         });
@@ -383,6 +413,33 @@ order: rate   no filter   s order  / filter  p pause  ? help  q quit
         assert!(drawn(&mut screen).contains("no ring fits `nothing` (Esc clears)"));
         screen.update(View::default());
         assert!(drawn(&mut screen).contains("no ring is there"));
+    }
+
+    #[test]
+    fn no_width_cuts_a_process_id() {
+        for width in 12..150 {
+            let mut view = view();
+            let ring = &mut view.rings[0];
+            ring.endpoints[0].pid = 7_654_321;
+            if let Some(blocker) = &mut ring.blocker {
+                blocker.pid = Some(7_654_321);
+            }
+            let mut screen = Screen::default();
+            screen.update(view);
+            screen.table.select(Some(1));
+            let drawn = drawn_at(&mut screen, width);
+            let numbers = drawn.split(|c: char| !c.is_ascii_digit());
+            let cut = numbers.filter(|number| number.starts_with("76"));
+            for number in cut {
+                assert_eq!(number, "7654321", "{width}: {drawn}");
+            }
+            if width >= 40 {
+                assert!(drawn.contains("-CONT") || width < 60, "{width}: {drawn}");
+                let line = drawn.lines().find(|line| line.starts_with("prices"));
+                let line = line.unwrap_or_default();
+                assert!(line.contains("7654321") || line.contains('…'), "{width}: {drawn}");
+            }
+        }
     }
 
     #[test]
