@@ -126,7 +126,8 @@ fn distance(object: &ObjectInfo, name: &str) -> usize {
     forms.iter().map(|form| strsim::levenshtein(form, name)).min().unwrap_or(usize::MAX)
 }
 
-fn list(names: &[String]) -> String {
+/// Names in a row, at most [`MOST_CANDIDATES`].
+pub(crate) fn list(names: &[String]) -> String {
     let shown: Vec<_> = names.iter().take(MOST_CANDIDATES).map(|name| text::plain(name)).collect();
     let more = names.len() - shown.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -54,6 +54,9 @@ pub(crate) struct TailArgs {
 /// A packet, as JSON.
 #[derive(Serialize)]
 pub(crate) struct Packet<'a> {
+    /// The ring, where packets of several are printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ring: Option<&'a str>,
     pub(crate) position: u64,
     pub(crate) r#type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +106,7 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
         };
         match observed {
             Observed::Next(packet) => left -= u64::from(tail.print(&packet, output)?),
-            Observed::Skipped { slots } => skipped(slots, output)?,
+            Observed::Skipped { slots } => skipped(slots, None, output)?,
             Observed::Removed => {
                 let is_missed = args.count.is_some();
                 let removed = output.paint(DIM, "-- the ring was removed");
@@ -128,14 +131,41 @@ pub(crate) fn end(span: Option<f64>) -> Result<Option<Instant>, Failure> {
     Ok(Instant::now().checked_add(span))
 }
 
-/// Prints that packets were skipped.
-pub(crate) fn skipped(slots: u64, output: &mut Output) -> Result<(), Failure> {
+/// Prints that packets were skipped, and of which of several rings.
+pub(crate) fn skipped(slots: u64, ring: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     if output.is_json {
-        return output.json(&serde_json::json!({ "skipped_slots": slots }));
+        return output.json(&with_ring(serde_json::json!({ "skipped_slots": slots }), ring));
     }
     let text = format!("-- skipped {slots} slots: publishers overwrote them before they were read");
     let text = output.paint(YELLOW, text);
+    write_ring(ring, output)?;
     writeln!(output, "{text}")?;
+    Ok(())
+}
+
+/// Prints that the ring was removed, and which of several rings.
+pub(crate) fn removed(ring: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json {
+        return output.json(&with_ring(serde_json::json!({ "removed": true }), ring));
+    }
+    let text = output.paint(DIM, "-- the ring was removed");
+    write_ring(ring, output)?;
+    writeln!(output, "{text}")?;
+    Ok(())
+}
+
+fn with_ring(mut line: serde_json::Value, ring: Option<&str>) -> serde_json::Value {
+    if let Some(ring) = ring {
+        line["ring"] = ring.into();
+    }
+    line
+}
+
+fn write_ring(ring: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    if let Some(ring) = ring {
+        let ring = output.paint(BOLD, text::plain(ring));
+        write!(output, "{ring} ")?;
+    }
     Ok(())
 }
 
@@ -226,6 +256,7 @@ impl Tail<'_> {
             Err(error) => (None, Some(error)),
         };
         let line = Packet {
+            ring: None,
             position: packet.position(),
             r#type: packet.type_name(),
             sender,
@@ -257,6 +288,7 @@ impl Tail<'_> {
 impl Packet<'_> {
     /// Prints the packet in one line.
     pub(crate) fn print(&self, output: &mut Output) -> Result<(), Failure> {
+        write_ring(self.ring, output)?;
         let position = output.paint(DIM, self.position);
         write!(output, "{position}")?;
         if let Some(sender) = self.sender {

@@ -1,7 +1,8 @@
 //! `replay FILE...`: the packets of a recording into a ring, or as text.
 
 use super::format::{End, Entries, Entry, NONE, Packet, Reader};
-use crate::output::{DIM, Failure, Outcome, Output, YELLOW};
+use crate::names;
+use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::tail;
 use crate::text;
 use clap::Args;
@@ -9,7 +10,7 @@ use packetring::Ring;
 use packetring::any::AnyPublisher;
 use packetring::dynamic::Schema;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -70,13 +71,28 @@ struct Replayed {
 
 /// Replays the files.
 pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    let sources = args.files.iter().map(|path| Source::open(path));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let rings: BTreeSet<_> = sources.iter().flat_map(Source::rings).collect();
+    if let Some(stream) = &args.stream
+        && !rings.is_empty()
+        && !rings.contains(stream)
+    {
+        let rings: Vec<_> = rings.into_iter().collect();
+        return Err(Failure::failed(format_args!(
+            "no ring of the recording has the name {stream:?}; the recording has the rings {}",
+            names::list(&rings)
+        )));
+    }
+    let has_several = rings.len() > 1;
     let mut publisher = args.to.as_deref().map(open).transpose()?;
     if let (Some(publisher), Some(number)) = (&mut publisher, args.subscribers) {
         publisher.wait_for_subscribers(number).map_err(Failure::failed)?;
     }
-    let mut replay = Replay { args, publisher, start: None, done: Replayed::default() };
-    for path in &args.files {
-        replay.file(path, output)?;
+    let mut replay =
+        Replay { args, publisher, has_several, start: None, done: Replayed::default() };
+    for source in sources {
+        replay.file(source, output)?;
     }
     let done = replay.done;
     for (path, at) in &done.cut {
@@ -126,9 +142,43 @@ fn open(name: &str) -> Result<AnyPublisher, Failure> {
     Ok(ring.any_publisher()?)
 }
 
+/// A file, with its first block, which has the rings.
+struct Source<'a> {
+    path: &'a Path,
+    reader: Reader<BufReader<File>>,
+    first: Option<Result<Vec<u8>, End>>,
+}
+
+impl<'a> Source<'a> {
+    fn open(path: &'a Path) -> Result<Self, Failure> {
+        let open = || {
+            let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
+            let first = reader.next_block()?;
+            Ok(Self { path, reader, first: Some(first) })
+        };
+        open().map_err(|error| unreadable(path, &error))
+    }
+
+    /// The names of the rings.
+    fn rings(&self) -> Vec<String> {
+        let Some(Ok(payload)) = &self.first else { return Vec::new() };
+        let name = |entry: Option<Entry<'_>>| match entry {
+            Some(Entry::Stream { name, .. }) => Some(name.to_owned()),
+            _ => None,
+        };
+        Entries::of(payload).filter_map(name).collect()
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format_args!("{path:?} not read: {error}; choose another file"))
+}
+
 struct Replay<'a> {
     args: &'a ReplayArgs,
     publisher: Option<AnyPublisher>,
+    /// Whether the recording has several rings, so that each line names its ring.
+    has_several: bool,
     /// When the first packet was replayed, and when it was recorded.
     start: Option<(Instant, u64)>,
     done: Replayed,
@@ -142,15 +192,15 @@ struct Known {
 }
 
 impl Replay<'_> {
-    fn file(&mut self, path: &Path, output: &mut Output) -> Result<(), Failure> {
-        let bad = |error: std::io::Error| {
-            Failure::failed(format_args!("{path:?} not read: {error}; choose another file"))
-        };
-        let file = File::open(path).map_err(bad)?;
-        let mut reader = Reader::new(BufReader::new(file)).map_err(bad)?;
+    fn file(&mut self, source: Source<'_>, output: &mut Output) -> Result<(), Failure> {
+        let Source { path, mut reader, mut first } = source;
         let mut known = Known::default();
         loop {
-            let payload = match reader.next_block().map_err(bad)? {
+            let block = match first.take() {
+                Some(block) => block,
+                None => reader.next_block().map_err(|error| unreadable(path, &error))?,
+            };
+            let payload = match block {
                 Ok(payload) => payload,
                 Err(End::Whole) => return Ok(()),
                 Err(End::Cut(at)) => {
@@ -197,18 +247,20 @@ impl Replay<'_> {
                 self.done.gaps += 1;
                 self.done.gap_slots += slots;
                 if self.args.print {
-                    tail::skipped(slots, output)?;
+                    tail::skipped(slots, self.ring(stream, known), output)?;
                 }
             }
             Entry::Removed { stream, .. } if self.is_meant(stream, known) && self.args.print => {
-                let removed = output.paint(DIM, "-- the ring was removed");
-                if !output.is_json {
-                    writeln!(output, "{removed}")?;
-                }
+                tail::removed(self.ring(stream, known), output)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The name of a ring, if lines name their rings.
+    fn ring<'k>(&self, stream: u16, known: &'k Known) -> Option<&'k str> {
+        known.streams.get(&stream).filter(|_| self.has_several).map(String::as_str)
     }
 
     fn is_meant(&self, stream: u16, known: &Known) -> bool {
@@ -259,6 +311,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let line = tail::Packet {
+            ring: self.ring(packet.stream, known),
             position: packet.position,
             r#type: name,
             sender: (packet.sender != NONE).then_some(packet.sender),

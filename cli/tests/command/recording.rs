@@ -81,7 +81,7 @@ fn a_recording_replays_to_equal_packets() {
         assert_eq!(values[0], values[1], "{number}");
     }
     let ran = run(&["replay", &file, "--to", &to, "--speed", "max", "--stream", "other"]);
-    assert_eq!(ran.out, "replayed 0 packets\n");
+    assert!(ran.status == 1 && ran.error.contains(&name), "{ran:?}");
     assert_eq!(run(&["replay", &file]).status, 2);
     assert_eq!(run(&["replay", &file, "--to", &to, "--speed", "0"]).status, 2);
 }
@@ -227,38 +227,6 @@ fn gaps_are_in_the_file() {
 }
 
 #[test]
-fn a_damaged_block_is_not_the_end_of_a_recording() {
-    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..20 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let (name, file) = (format!("{}:trades", prefix.0), folder.file("d"));
-    assert_eq!(run(&["record", &file, &name, "--backlog", "-n", "20"]).status, 0);
-    let whole = std::fs::read(&file).unwrap();
-    // The first block has the streams, the next one the packets.
-    let second = 16 + u32::from_le_bytes(whole[8..12].try_into().unwrap()) as usize;
-    let mut damaged = whole.clone();
-    damaged[second + 100] ^= 1;
-    damaged.extend(&whole[second..]);
-    std::fs::write(&file, &damaged).unwrap();
-    let to = format!("{}:copy", prefix.0);
-    let says = format!(
-        "damaged at byte {second}: the {} bytes from there on were not read",
-        damaged.len() - second
-    );
-    for arguments in [&["--print"][..], &["--to", &to]] {
-        let ran = run(&[&["replay", &file, "--speed", "max"], arguments].concat());
-        assert_eq!(ran.status, 1, "{ran:?}");
-        assert!(ran.error.contains(&says) && ran.error.contains(&file), "{}", ran.error);
-    }
-    let ran = run(&["replay", &file, "--print", "--json"]);
-    assert!(ran.status == 1 && ran.out.contains(&says), "{ran:?}");
-}
-
-#[test]
 fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
     let ring = prefix.ring().open("trades").unwrap();
@@ -325,4 +293,65 @@ fn packets_of_deleted_files_are_not_counted_as_kept() {
     let text = record(&folder.file("t"), "--force").out;
     let says = format!("recorded 500 packets; the 2 kept files have the last {}, ", kept.len());
     assert!(text.starts_with(&says), "{text}");
+}
+
+#[test]
+fn a_damaged_block_is_not_the_end_of_a_recording() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("trades").unwrap();
+    let _reader = ring.any_subscriber().unwrap();
+    let mut out = ring.publisher::<Trade>().unwrap();
+    for amount in 0..20 {
+        out.send(&trade(amount)).unwrap();
+    }
+    let (name, file) = (format!("{}:trades", prefix.0), folder.file("d"));
+    assert_eq!(run(&["record", &file, &name, "--backlog", "-n", "20"]).status, 0);
+    let whole = std::fs::read(&file).unwrap();
+    // The first block has the streams, the next one the packets.
+    let second = 16 + u32::from_le_bytes(whole[8..12].try_into().unwrap()) as usize;
+    let mut damaged = whole.clone();
+    damaged[second + 100] ^= 1;
+    damaged.extend(&whole[second..]);
+    std::fs::write(&file, &damaged).unwrap();
+    let to = format!("{}:copy", prefix.0);
+    let says = format!(
+        "damaged at byte {second}: the {} bytes from there on were not read",
+        damaged.len() - second
+    );
+    for arguments in [&["--print"][..], &["--to", &to]] {
+        let ran = run(&[&["replay", &file, "--speed", "max"], arguments].concat());
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.error.contains(&says) && ran.error.contains(&file), "{}", ran.error);
+    }
+    let ran = run(&["replay", &file, "--print", "--json"]);
+    assert!(ran.status == 1 && ran.out.contains(&says), "{ran:?}");
+}
+
+#[test]
+fn each_packet_of_several_rings_has_its_ring() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let names = ["one", "two"].map(|name| format!("{}:{name}", prefix.0));
+    let rings = ["one", "two"].map(|name| prefix.ring().open(name).unwrap());
+    let _readers = rings.each_ref().map(|ring| ring.any_subscriber().unwrap());
+    for (amount, ring) in rings.iter().enumerate() {
+        ring.publisher::<u64>().unwrap().send(&(amount as u64 + 7)).unwrap();
+    }
+    let (both, single) = (folder.file("both"), folder.file("single"));
+    let record = ["record", &both, &names[0], &names[1], "--backlog", "-n", "2"];
+    assert_eq!(run(&record).status, 0);
+    assert_eq!(run(&["record", &single, &names[0], "--backlog", "-n", "1"]).status, 0);
+
+    let text = run(&["replay", "--print", &both]);
+    assert_eq!(prefix.redact(&text.out), "P:one 0 u64 7\nP:two 0 u64 8\n");
+    let rings: Vec<_> = printed(&[&both]).iter().map(|line| line["ring"].clone()).collect();
+    assert_eq!(rings, names);
+    // Also a file with one ring, beside a file with others.
+    assert_eq!(printed(&[&single, &both])[0]["ring"], names[0].as_str());
+    assert_eq!(run(&["replay", "--print", &single]).out, "0 u64 7\n");
+    let second = run(&["replay", "--print", &both, "--stream", &names[1]]);
+    assert_eq!(prefix.redact(&second.out), "P:two 0 u64 8\n");
+
+    let ran = run(&["replay", "--print", &both, "--stream", "nope"]);
+    let says = format!("the recording has the rings {}, {}", names[0], names[1]);
+    assert!(ran.status == 1 && ran.error.contains(&says), "{ran:?}");
 }
