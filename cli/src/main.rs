@@ -21,6 +21,7 @@ mod output;
 mod process;
 mod recording;
 mod rings;
+mod seen;
 mod tail;
 mod text;
 mod top;

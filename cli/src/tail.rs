@@ -3,6 +3,7 @@
 use crate::filter::Filter;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
+use crate::seen::Seen;
 use crate::text;
 use clap::Args;
 use packetring::cluster::WorkerInfo;
@@ -85,6 +86,8 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
         senders: Senders::new(args, object, &workers)?,
         workers,
         schemas: HashMap::new(),
+        seen: Seen::default(),
+        has_printed: false,
     };
     let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut observer = Observer::open(object, from)?;
@@ -109,15 +112,14 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
             Observed::Skipped { slots } => skipped(slots, None, output)?,
             Observed::Removed => {
                 let is_missed = args.count.is_some();
-                let removed = output.paint(DIM, "-- the ring was removed");
-                if !output.is_json {
-                    writeln!(output, "{removed}")?;
-                }
+                removed(None, output)?;
+                tail.report_nothing(output)?;
                 return Ok(if is_missed { Outcome::Found } else { Outcome::Done });
             }
             _ => {}
         }
     }
+    tail.report_nothing(output)?;
     let is_missed = args.count.is_some() && left > 0;
     Ok(if is_missed { Outcome::Found } else { Outcome::Done })
 }
@@ -224,11 +226,40 @@ struct Tail<'a> {
     senders: Senders,
     workers: Vec<WorkerInfo>,
     schemas: HashMap<Fingerprint, Option<Schema>>,
+    /// The packets before the first one that fits.
+    seen: Seen,
+    has_printed: bool,
 }
 
 impl Tail<'_> {
+    /// Reports on the standard error what was seen, if a selection fitted no packet.
+    fn report_nothing(&self, output: &mut Output) -> Result<(), Failure> {
+        let args = self.args;
+        let is_selection =
+            [&args.kind, &args.event, &args.sender, &args.filter].iter().any(|one| one.is_some());
+        if is_selection && !self.has_printed {
+            output.flush()?;
+            // Without a reader of the standard error, the exit status alone tells.
+            let _ = writeln!(std::io::stderr(), "packetring tail: {}", self.seen.sentence());
+        }
+        Ok(())
+    }
+
     /// Prints a packet, if it fits. Returns whether it did.
     fn print(&mut self, packet: &ObservedPacket<'_>, output: &mut Output) -> Result<bool, Failure> {
+        if !self.has_printed {
+            self.seen.add(packet, &self.workers);
+        }
+        let is_printed = self.print_fitting(packet, output)?;
+        self.has_printed |= is_printed;
+        Ok(is_printed)
+    }
+
+    fn print_fitting(
+        &mut self,
+        packet: &ObservedPacket<'_>,
+        output: &mut Output,
+    ) -> Result<bool, Failure> {
         if !self.is_meant(packet) {
             return Ok(false);
         }

@@ -89,6 +89,45 @@ fn fewer_packets_than_asked_for_are_status_1() {
 }
 
 #[test]
+fn a_ring_that_is_removed_is_a_line_of_json() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().open("quiet").unwrap();
+    let (reader, mut out) = (ring.subscriber::<u64>().unwrap(), ring.publisher::<u64>().unwrap());
+    out.send(&7).unwrap();
+    let mut tail = command(&["tail", &format!("{}:quiet", prefix.0), "--backlog", "--json"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(results(&lines.next().unwrap())[0]["value"], 7);
+    drop((ring, reader, out));
+    assert_eq!(results(&lines.next().unwrap()), [serde_json::json!({ "removed": true })]);
+    assert!(tail.wait().unwrap().success());
+}
+
+#[test]
+fn a_selection_that_nothing_fits_tells_what_was_seen() {
+    let prefix = Prefix::new();
+    let join = |name: &str| Worker::builder().prefix(&prefix.0).join("shop", name).unwrap();
+    let (web, billing) = (join("web"), join("billing"));
+    let _events = billing.events().unwrap();
+    let mut emitter = web.emitter().unwrap();
+    emitter.emit("order/new", &7_u64).unwrap();
+    emitter.emit("order/paid", &price("X", 1.0, None)).unwrap();
+    let name = format!("{}:shop/events", prefix.0);
+    for arguments in [["--type", "Prize"], ["--event", "x/*"], ["--sender", "billing"]] {
+        let tail = ["tail", &name, "--backlog", "--for", "0.2"];
+        let ran = run(&[&tail[..], &arguments].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (0, ""), "{ran:?}");
+        let says = "packetring tail: no packet fits; 2 packets seen: types Price, u64; events \
+                    order/new, order/paid; senders web\n";
+        assert_eq!(ran.error, says);
+    }
+    let all = run(&["tail", &name, "--backlog", "--for", "0.2", "--type", "Price"]);
+    assert_eq!(all.error, "");
+    let none = run(&["tail", &name, "--for", "0.05", "--type", "Price"]);
+    assert_eq!(none.error, "packetring tail: no packet was seen\n");
+}
+
+#[test]
 fn messages_and_events_have_senders_and_names() {
     let prefix = Prefix::new();
     let join = |name: &str| Worker::builder().prefix(&prefix.0).join("shop", name).unwrap();
