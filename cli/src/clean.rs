@@ -38,6 +38,7 @@ struct Report {
 /// Shows what would be removed, and removes it if this was asked for.
 pub(crate) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let objects = packetring::inventory()?;
+    names::check_selection(&objects, args.cluster.as_deref(), args.prefix.as_deref())?;
     let meant = objects
         .iter()
         .filter(|one| ls::is_of(one, args.cluster.as_deref(), args.prefix.as_deref()));

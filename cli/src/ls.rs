@@ -200,6 +200,7 @@ pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure
     if let Some(name) = args.names.iter().find(|name| !all.iter().any(|one| is_named(one, name))) {
         return Err(names::not_found(&all, name));
     }
+    names::check_selection(&all, args.cluster.as_deref(), args.prefix.as_deref())?;
     let is_listed = |object: &ObjectInfo| {
         is_of(object, args.cluster.as_deref(), args.prefix.as_deref())
             && (args.kind.is_empty()

@@ -3,6 +3,7 @@
 mod metrics;
 
 use crate::ls;
+use crate::names;
 use crate::output::{Failure, Outcome, Output};
 use clap::Args;
 use packetring::inspect;
@@ -39,6 +40,9 @@ pub(crate) fn run(args: &ExportArgs, output: &mut Output) -> Result<Outcome, Fai
     if let Some(address) = args.listen {
         return serve(address, args, output);
     }
+    // A listener may start before the programs, so only a single snapshot checks this.
+    let objects = packetring::inventory()?;
+    names::check_selection(&objects, args.cluster.as_deref(), args.prefix.as_deref())?;
     let text = text(args)?;
     match &args.to {
         Some(file) => {

@@ -45,6 +45,8 @@ pub(crate) fn run(args: TopArgs, output: &mut Output) -> Result<Outcome, Failure
         return Err(Failure::Usage(format!("--interval {given}: give at least 0.01 seconds")));
     };
     let selection = Selection { cluster: args.cluster, prefix: args.prefix, names: args.names };
+    let objects = packetring::inventory()?;
+    names::check_selection(&objects, selection.cluster.as_deref(), selection.prefix.as_deref())?;
     let mut sampler = Sampler::default();
     let first = sampler.take(&selection)?;
     if first.rings.is_empty() && !selection.names.is_empty() {

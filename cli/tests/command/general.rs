@@ -90,3 +90,23 @@ fn the_doctor_judges_this_machine() {
     let quick = run(&["doctor", "--quick"]);
     assert!(!quick.out.contains("bounce") && quick.out.contains("membarrier"), "{}", quick.out);
 }
+
+#[test]
+fn a_cluster_or_a_prefix_that_is_not_there_is_an_error() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().open("selected").unwrap();
+    let worker = packetring::Worker::builder().prefix(&prefix.0).join("shop", "web").unwrap();
+    for command in [&["ls"][..], &["clean"], &["export"], &["top", "--once"]] {
+        let ran = run(&[command, &["--prefix", "nope"]].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
+        assert!(ran.error.contains("no object has the prefix \"nope\""), "{}", ran.error);
+        assert!(ran.error.contains("; the prefixes are "), "{}", ran.error);
+        let ran = run(&[command, &["--prefix", &prefix.0, "--cluster", "nope"]].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
+        let says = "no object is of the cluster \"nope\"; the clusters are shop";
+        assert!(ran.error.contains(says), "{}", ran.error);
+        let ran = run(&[command, &["--prefix", "", "--json"]].concat());
+        assert!(!ran.out.contains("\"error\""), "{command:?}: {ran:?}");
+    }
+    drop((ring, worker));
+}
