@@ -11,6 +11,7 @@ use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::time::Duration;
 
 /// Shown below the help of the command.
 const MORE: &str = "\
@@ -160,5 +161,20 @@ impl Command {
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
         }
+    }
+}
+
+/// Reads a time in seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    span.ok_or_else(|| "give seconds, as in 1.5".to_owned())
+}
+
+/// Reads the time between two snapshots.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        span if span >= Duration::from_millis(10) => Ok(span),
+        _ => Err("give at least 0.01 seconds".to_owned()),
     }
 }

@@ -4,6 +4,7 @@
 //! is exact however fast the publishers are. If the observer was overrun, the number of packets is
 //! that of the slots, by the average length of the packets that were read.
 
+use crate::args;
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output};
 use crate::tail::{end, tail_of};
@@ -26,14 +27,14 @@ pub(crate) struct HzArgs {
     /// The ring, topic, inbox, queue, service or events
     name: String,
     /// Seconds between two lines
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
-    interval: f64,
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
+    interval: Duration,
     /// Ends after this many lines
     #[arg(long, short = 'n', value_name = "NUMBER")]
     count: Option<u64>,
     /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS")]
-    span: Option<f64>,
+    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
+    span: Option<Duration>,
 }
 
 /// One line.
@@ -53,14 +54,8 @@ struct Rates {
 
 /// Prints a line for each interval.
 pub(crate) fn run(args: &HzArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let interval = Duration::try_from_secs_f64(args.interval)
-        .ok()
-        .filter(|interval| *interval >= Duration::from_millis(10));
-    let Some(interval) = interval else {
-        let given = args.interval;
-        return Err(Failure::Usage(format!("--interval {given}: give at least 0.01 seconds")));
-    };
-    let end = end(args.span)?;
+    let interval = args.interval;
+    let end = end(args.span);
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
     let mut observer = Observer::open(object, ObserveFrom::Now)?;

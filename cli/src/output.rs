@@ -34,6 +34,14 @@ impl Failure {
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self::Failed(message.to_string())
     }
+
+    /// The message; empty if the reader of the output is gone.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::BrokenPipe => "",
+            Self::Failed(message) | Self::Usage(message) => message,
+        }
+    }
 }
 
 impl From<io::Error> for Failure {

@@ -1,5 +1,6 @@
 //! `tail NAME`: the packets that pass through a ring, decoded by their schemas.
 
+use crate::args;
 use crate::filter::Filter;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
@@ -29,8 +30,8 @@ pub(crate) struct TailArgs {
     #[arg(long, short = 'n', value_name = "NUMBER")]
     count: Option<u64>,
     /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS")]
-    span: Option<f64>,
+    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
+    span: Option<Duration>,
     /// Begins with the packets that a reader still has ahead, not with the next one
     #[arg(long)]
     backlog: bool,
@@ -75,7 +76,8 @@ pub(crate) struct Packet<'a> {
 /// Prints packets until there are enough.
 pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(|error| {
-        Failure::Usage(format!("--where {:?}: {error}; see `packetring tail --help`", args.filter))
+        let given = text::plain(args.filter.as_deref().unwrap_or_default());
+        Failure::Usage(format!("--where '{given}': {error}; see `packetring tail --help`"))
     })?;
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
@@ -91,7 +93,7 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
     };
     let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut observer = Observer::open(object, from)?;
-    let end = end(args.span)?;
+    let end = end(args.span);
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         let now = Instant::now();
@@ -124,13 +126,9 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
     Ok(if is_missed { Outcome::Found } else { Outcome::Done })
 }
 
-/// The end of a time that was given in seconds.
-pub(crate) fn end(span: Option<f64>) -> Result<Option<Instant>, Failure> {
-    let Some(seconds) = span else { return Ok(None) };
-    let span = Duration::try_from_secs_f64(seconds).map_err(|error| {
-        Failure::Usage(format!("--for {seconds}: {error}; give seconds, as in 1.5"))
-    })?;
-    Ok(Instant::now().checked_add(span))
+/// The end of a time from now on.
+pub(crate) fn end(span: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(span?)
 }
 
 /// Prints that packets were skipped, and of which of several rings.

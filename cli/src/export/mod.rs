@@ -22,7 +22,7 @@ const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Serves http://ADDRESS/metrics, as 127.0.0.1:9464, until it is ended; without a password
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "to")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "to", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Writes this file in one step, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
@@ -33,6 +33,10 @@ pub(crate) struct ExportArgs {
     /// Objects with this prefix only; an empty one means those without a prefix
     #[arg(long)]
     prefix: Option<String>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give an IP address and a port, as in 127.0.0.1:9464".to_owned())
 }
 
 /// Exports the figures.
@@ -115,7 +119,9 @@ fn answer(client: TcpStream, args: &ExportArgs) -> io::Result<()> {
     let (status, kind, body) = match (words.next(), words.next()) {
         (Some("GET" | "HEAD"), Some("/" | "/metrics")) => match text(args) {
             Ok(text) => ("200 OK", CONTENT, text),
-            Err(failure) => ("500 Internal Server Error", "text/plain", format!("{failure:?}\n")),
+            Err(failure) => {
+                ("500 Internal Server Error", "text/plain", format!("{}\n", failure.message()))
+            }
         },
         (Some("GET" | "HEAD"), _) => ("404 Not Found", "text/plain", "see /metrics\n".to_owned()),
         _ => ("405 Method Not Allowed", "text/plain", "GET /metrics\n".to_owned()),

@@ -2,6 +2,7 @@
 
 use super::format::{Entry, NONE, Packet, Writer};
 use super::rotation::{earlier_files, numbered};
+use crate::args;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::tail::end;
@@ -40,8 +41,8 @@ pub(crate) struct RecordArgs {
     #[arg(long, short = 'n', value_name = "NUMBER")]
     count: Option<u64>,
     /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS")]
-    span: Option<f64>,
+    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
+    span: Option<Duration>,
     /// Begins with the packets that a reader still has ahead, not with the next one
     #[arg(long)]
     backlog: bool,
@@ -60,6 +61,9 @@ pub(crate) struct RecordArgs {
 
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    if digits.is_empty() {
+        return Err("give a size, as in 64M".to_owned());
+    }
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" => 0,
         "K" => 10,
@@ -67,7 +71,7 @@ fn size(text: &str) -> Result<u64, String> {
         "G" => 30,
         other => return Err(format!("no unit {other}: give K, M or G, as in 64M")),
     };
-    let number: u64 = digits.parse().map_err(|error| format!("{error}; give a size, as in 64M"))?;
+    let number: u64 = digits.parse().map_err(|_| "give a size, as in 64M".to_owned())?;
     match number.checked_mul(1 << shift) {
         Some(size) if size >= LEAST_ROTATION => Ok(size),
         _ => Err(format!("give at least {LEAST_ROTATION} bytes")),
@@ -103,7 +107,7 @@ impl Recorded {
 
 /// Records until there is enough, all rings are gone, or a signal ends it.
 pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let end = end(args.span)?;
+    let end = end(args.span);
     let objects = packetring::inventory()?;
     let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut streams = Vec::new();

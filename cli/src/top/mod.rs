@@ -3,6 +3,7 @@
 mod model;
 mod screen;
 
+use crate::args;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, RED};
 use crate::rings;
@@ -28,8 +29,8 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     prefix: Option<String>,
     /// Seconds between two snapshots
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
-    interval: f64,
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
+    interval: Duration,
     /// Prints the figures of one interval, and ends
     #[arg(long)]
     once: bool,
@@ -37,13 +38,7 @@ pub(crate) struct TopArgs {
 
 /// Shows rings until the user quits. With JSON a line for each interval.
 pub(crate) fn run(args: TopArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let interval = Duration::try_from_secs_f64(args.interval)
-        .ok()
-        .filter(|interval| *interval >= Duration::from_millis(10));
-    let Some(interval) = interval else {
-        let given = args.interval;
-        return Err(Failure::Usage(format!("--interval {given}: give at least 0.01 seconds")));
-    };
+    let interval = args.interval;
     let selection = Selection { cluster: args.cluster, prefix: args.prefix, names: args.names };
     let objects = packetring::inventory()?;
     names::check_selection(&objects, selection.cluster.as_deref(), selection.prefix.as_deref())?;

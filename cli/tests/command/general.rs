@@ -14,6 +14,49 @@ fn wrong_arguments_have_status_2_and_say_which() {
 }
 
 #[test]
+fn errors_of_arguments_say_what_to_give() {
+    for (arguments, says) in [
+        (&["tail", "x", "--for", "soon"][..], "give seconds, as in 1.5"),
+        (&["record", "f", "x", "--for", "soon"], "give seconds, as in 1.5"),
+        (&["hz", "x", "--for=-1"], "give seconds, as in 1.5"),
+        (&["hz", "x", "--interval", "often"], "give seconds, as in 1.5"),
+        (&["top", "--interval", ""], "give seconds, as in 1.5"),
+        (&["export", "--listen", "9464"], "give an IP address and a port, as in 127.0.0.1:9464"),
+        (&["record", "f", "x", "--rotate", "big"], "give a size, as in 64M"),
+        (&["record", "f", "x", "--rotate", "64.5M"], "give a size, as in 64M"),
+        (&["replay", "f", "--print", "--speed", "fast"], "give a number above 0, or max"),
+        (&["tail", "x", "--where", "a >"], "--where 'a >': expected"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.error.contains(says), "{arguments:?}: {}", ran.error);
+        for words in ["float literal", "socket address syntax", "Some(", "digit found"] {
+            assert!(!ran.error.contains(words), "{arguments:?}: {}", ran.error);
+        }
+    }
+}
+
+#[test]
+fn a_cluster_or_a_prefix_that_is_not_there_is_an_error() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().open("selected").unwrap();
+    let worker = packetring::Worker::builder().prefix(&prefix.0).join("shop", "web").unwrap();
+    for command in [&["ls"][..], &["clean"], &["export"], &["top", "--once"]] {
+        let ran = run(&[command, &["--prefix", "nope"]].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
+        assert!(ran.error.contains("no object has the prefix \"nope\""), "{}", ran.error);
+        assert!(ran.error.contains("; the prefixes are "), "{}", ran.error);
+        let ran = run(&[command, &["--prefix", &prefix.0, "--cluster", "nope"]].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
+        let says = "no object is of the cluster \"nope\"; the clusters are shop";
+        assert!(ran.error.contains(says), "{}", ran.error);
+        let ran = run(&[command, &["--prefix", "", "--json"]].concat());
+        assert!(!ran.out.contains("\"error\""), "{command:?}: {ran:?}");
+    }
+    drop((ring, worker));
+}
+
+#[test]
 fn the_help_has_the_exit_statuses_and_the_names() {
     let ran = run(&["--help"]);
     assert_eq!(ran.status, 0);
@@ -25,7 +68,7 @@ fn the_help_has_the_exit_statuses_and_the_names() {
 #[test]
 fn colors_are_for_terminals_unless_asked_for() {
     let prefix = Prefix::new();
-    let _ring = prefix.ring().open("a").unwrap();
+    let _ring = prefix.ring().open("selected").unwrap();
     let arguments = ["ls", "--prefix", &prefix.0];
     assert!(!run(&arguments).out.contains('\x1b'));
     let always = [&arguments[..], &["--color", "always"]].concat();
@@ -89,24 +132,4 @@ fn the_doctor_judges_this_machine() {
     assert_eq!(ran.status, i32::from(has_problem));
     let quick = run(&["doctor", "--quick"]);
     assert!(!quick.out.contains("bounce") && quick.out.contains("membarrier"), "{}", quick.out);
-}
-
-#[test]
-fn a_cluster_or_a_prefix_that_is_not_there_is_an_error() {
-    let prefix = Prefix::new();
-    let ring = prefix.ring().open("selected").unwrap();
-    let worker = packetring::Worker::builder().prefix(&prefix.0).join("shop", "web").unwrap();
-    for command in [&["ls"][..], &["clean"], &["export"], &["top", "--once"]] {
-        let ran = run(&[command, &["--prefix", "nope"]].concat());
-        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
-        assert!(ran.error.contains("no object has the prefix \"nope\""), "{}", ran.error);
-        assert!(ran.error.contains("; the prefixes are "), "{}", ran.error);
-        let ran = run(&[command, &["--prefix", &prefix.0, "--cluster", "nope"]].concat());
-        assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{command:?}: {ran:?}");
-        let says = "no object is of the cluster \"nope\"; the clusters are shop";
-        assert!(ran.error.contains(says), "{}", ran.error);
-        let ran = run(&[command, &["--prefix", "", "--json"]].concat());
-        assert!(!ran.out.contains("\"error\""), "{command:?}: {ran:?}");
-    }
-    drop((ring, worker));
 }

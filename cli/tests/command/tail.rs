@@ -64,6 +64,7 @@ fn packets_are_printed_and_filtered() {
     let ran = run(&["tail", &name, "--where", "price >"]);
     assert_eq!(ran.status, 2);
     assert!(ran.error.contains("at character 8"), "{}", ran.error);
+    assert!(ran.error.contains("--where 'price >': "), "{}", ran.error);
     let listed = run(&["inspect", "--json", "--packets", "9", &name]).result();
     assert_eq!(listed["packets"].as_array().unwrap().len(), 3);
 }
