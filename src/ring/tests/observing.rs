@@ -141,7 +141,7 @@ fn a_successor_does_not_lower_the_limit() {
     let limit = || ring.memory().publishers()[0].details.limit.load(Ordering::Relaxed);
     let before = limit();
     assert!(before >= 9, "{before}");
-    std::mem::forget(dead);
+    drop(dead);
     let mut successor = ring.writer(0);
     publish(&mut successor, 1, 2).unwrap();
     assert!(successor.limit() < before && limit() == before, "{} {}", successor.limit(), limit());
