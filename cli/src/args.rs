@@ -6,6 +6,7 @@ use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
 use crate::recording::record::RecordArgs;
 use crate::recording::replay::ReplayArgs;
+use crate::selection::Selection;
 use crate::tail::TailArgs;
 use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
@@ -124,12 +125,8 @@ pub(crate) struct CleanArgs {
     /// Removes without a question
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Objects of this cluster only
-    #[arg(long, value_name = "CLUSTER")]
-    pub(crate) cluster: Option<String>,
-    /// Objects with this prefix only; an empty one means those without a prefix
-    #[arg(long)]
-    pub(crate) prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) objects: Selection,
 }
 
 /// Arguments of `doctor`.

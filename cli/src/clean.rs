@@ -38,10 +38,8 @@ struct Report {
 /// Shows what would be removed, and removes it if this was asked for.
 pub(crate) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let objects = packetring::inventory()?;
-    names::check_selection(&objects, args.cluster.as_deref(), args.prefix.as_deref())?;
-    let meant = objects
-        .iter()
-        .filter(|one| ls::is_of(one, args.cluster.as_deref(), args.prefix.as_deref()));
+    args.objects.check(&objects)?;
+    let meant = objects.iter().filter(|one| args.objects.has(one));
     let (going, staying): (Vec<_>, Vec<_>) = meant.partition(|one| State::of(one) == State::Left);
     // A queue whose packets are all void counts as one with jobs until it is locked.
     let is_tried = |one: &&&ObjectInfo| !one.is_attached && matches!(one.kept, Kept::Jobs { .. });

@@ -5,11 +5,13 @@
 //! that of the slots, by the average length of the packets that were read.
 
 use crate::args;
+use crate::extent::end;
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output};
-use crate::tail::{end, tail_of};
 use crate::text;
 use clap::Args;
+use packetring::inspect::Inspection;
+use packetring::inventory::ObjectInfo;
 use packetring::observe::{ObserveFrom, Observed, Observer};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,8 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a slot.
 const SLOT: u64 = 64;
-/// Longest pause between two looks at the ring.
-const LOOK: Duration = Duration::from_millis(20);
+/// Pause between two looks at a ring without packets.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Arguments of `hz`.
 #[derive(Debug, Args)]
@@ -84,6 +86,14 @@ pub(crate) fn run(args: &HzArgs, output: &mut Output) -> Result<Outcome, Failure
     Ok(Outcome::Done)
 }
 
+/// The slots that publishers have claimed since the ring was made. `None` if it is gone.
+fn tail_of(object: &ObjectInfo) -> Option<u64> {
+    match object.inspect() {
+        Ok(Inspection::Ring(ring)) => Some(ring.tail),
+        _ => None,
+    }
+}
+
 /// What passed in an interval.
 #[derive(Debug, Default)]
 struct Counts {
@@ -121,7 +131,7 @@ impl Counts {
                     Observed::Skipped { slots } => counts.skipped += slots,
                     Observed::Removed => return Ok((counts, true)),
                     _ => {
-                        std::thread::sleep(LOOK.min(until.saturating_duration_since(now)) / 20);
+                        std::thread::sleep(PAUSE.min(until.saturating_duration_since(now)));
                         break;
                     }
                 }

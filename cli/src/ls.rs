@@ -3,6 +3,7 @@
 use crate::names;
 use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::rings::{self, Summary};
+use crate::selection::{NamedSelection, is_named};
 use crate::text::{self, Align, Cell, Table};
 use anstyle::Style;
 use clap::{Args, ValueEnum};
@@ -14,16 +15,8 @@ use std::io::Write;
 /// Arguments of `ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
-    /// Objects of these names only; a name with `*` is a pattern, and a cluster's name means all of
-    /// its objects
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-    /// Objects of this cluster only
-    #[arg(long, value_name = "CLUSTER")]
-    cluster: Option<String>,
-    /// Objects with this prefix only; an empty one means those without a prefix
-    #[arg(long)]
-    prefix: Option<String>,
+    #[command(flatten)]
+    objects: NamedSelection,
     /// Objects of these kinds only: ring, board, directory, topic, inbox, queue, service, replies,
     /// events, socket, foreign
     #[arg(long, value_delimiter = ',', value_name = "KIND")]
@@ -197,16 +190,16 @@ fn joined(names: &[String]) -> String {
 pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let all = packetring::inventory()?;
     check_kinds(&args.kind)?;
-    if let Some(name) = args.names.iter().find(|name| !all.iter().any(|one| is_named(one, name))) {
+    let mut wanted = args.objects.names.iter();
+    if let Some(name) = wanted.find(|name| !all.iter().any(|one| is_named(one, name))) {
         return Err(names::not_found(&all, name));
     }
-    names::check_selection(&all, args.cluster.as_deref(), args.prefix.as_deref())?;
+    args.objects.selection.check(&all)?;
     let is_listed = |object: &ObjectInfo| {
-        is_of(object, args.cluster.as_deref(), args.prefix.as_deref())
+        args.objects.has(object)
             && (args.kind.is_empty()
                 || args.kind.iter().any(|kind| kind == names::word(object.kind)))
             && (!args.left || !object.is_attached)
-            && (args.names.is_empty() || args.names.iter().any(|name| is_named(object, name)))
     };
     let mut objects = all;
     objects.retain(is_listed);
@@ -255,42 +248,6 @@ fn check_kinds(kinds: &[String]) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
-}
-
-/// Returns true if an object has this cluster and this prefix, where they are given.
-pub(crate) fn is_of(object: &ObjectInfo, cluster: Option<&str>, prefix: Option<&str>) -> bool {
-    cluster.is_none_or(|cluster| object.cluster.as_deref() == Some(cluster))
-        && prefix.is_none_or(|prefix| object.prefix.as_deref().unwrap_or_default() == prefix)
-}
-
-/// Returns true if a name means an object, its cluster, or is a pattern that it fits.
-pub(crate) fn is_named(object: &ObjectInfo, name: &str) -> bool {
-    if name.contains('*') {
-        return is_match(&names::full(object), name);
-    }
-    let is_of_cluster = match (&object.cluster, &object.prefix) {
-        (None, _) => false,
-        (Some(cluster), Some(prefix)) if name.contains(':') => {
-            format!("{prefix}:{cluster}") == name
-        }
-        (Some(cluster), _) => cluster == name,
-    };
-    is_of_cluster || names::fits(object, name)
-}
-
-/// Returns true if a text fits a pattern, in which `*` stands for any characters.
-pub(crate) fn is_match(text: &str, pattern: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 fn print(objects: &[(ObjectInfo, Option<Summary>)], output: &mut Output) -> Result<(), Failure> {
@@ -370,20 +327,5 @@ fn shortened(texts: &[String], most: usize) -> String {
             format!("{} +{}", texts[..most].join(" "), texts.len() - most)
         }
         texts => texts.join(" "),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (text, pattern) in [("prices", "pri*"), ("shop/topic/x", "*/topic/*"), ("aba", "a*a")] {
-            assert!(is_match(text, pattern), "{text} {pattern}");
-        }
-        for (text, pattern) in [("prices", "*x*"), ("a", "a*a"), ("ab", "*a")] {
-            assert!(!is_match(text, pattern), "{text} {pattern}");
-        }
     }
 }

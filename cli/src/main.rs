@@ -11,6 +11,7 @@ mod args;
 mod clean;
 mod doctor;
 mod export;
+mod extent;
 mod filter;
 mod hz;
 mod inspect;
@@ -22,6 +23,7 @@ mod process;
 mod recording;
 mod rings;
 mod seen;
+mod selection;
 mod tail;
 mod text;
 mod top;
@@ -50,7 +52,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Workers(args) => workers::run(&args, output),
         Command::Tail(args) => tail::run(&args, output),
         Command::Hz(args) => hz::run(&args, output),
-        Command::Top(args) => top::run(args, output),
+        Command::Top(args) => top::run(&args, output),
         Command::Record(args) => recording::record::run(&args, output),
         Command::Replay(args) => recording::replay::run(&args, output),
         Command::Export(args) => export::run(&args, output),

@@ -1,10 +1,8 @@
 //! Names of objects on the command line: their full forms, and how a shorter one is resolved.
 
-use crate::ls;
 use crate::output::Failure;
 use crate::text;
 use packetring::inventory::{ObjectInfo, ObjectKind};
-use std::collections::BTreeSet;
 
 /// Most candidates that an error lists.
 const MOST_CANDIDATES: usize = 8;
@@ -116,39 +114,6 @@ pub(crate) fn not_found(objects: &[ObjectInfo], name: &str) -> Failure {
         close => format!("similar names: {}", list(close)),
     };
     Failure::failed(format_args!("no object has the name {name:?}; {advice}"))
-}
-
-/// Returns an error if no object has this prefix or is of this cluster, with those that are there.
-/// The empty prefix is no error, because it names the objects without a prefix.
-pub(crate) fn check_selection(
-    objects: &[ObjectInfo],
-    cluster: Option<&str>,
-    prefix: Option<&str>,
-) -> Result<(), Failure> {
-    let of_prefix = || objects.iter().filter(|one| ls::is_of(one, None, prefix));
-    let known = |what: &str, names: BTreeSet<&String>| match names.is_empty() {
-        true => format!("there are no {what}"),
-        false => {
-            let names: Vec<_> = names.into_iter().cloned().collect();
-            format!("the {what} are {}", list(&names))
-        }
-    };
-    if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty())
-        && of_prefix().next().is_none()
-    {
-        let known =
-            known("prefixes", objects.iter().filter_map(|one| one.prefix.as_ref()).collect());
-        return Err(Failure::failed(format_args!("no object has the prefix {prefix:?}; {known}")));
-    }
-    if let Some(cluster) = cluster
-        && !of_prefix().any(|one| ls::is_of(one, Some(cluster), prefix))
-    {
-        let known = known("clusters", of_prefix().filter_map(|one| one.cluster.as_ref()).collect());
-        return Err(Failure::failed(format_args!(
-            "no object is of the cluster {cluster:?}; {known}"
-        )));
-    }
-    Ok(())
 }
 
 /// Number of edits from a name of the object to `name`; 0 if one contains the other.

@@ -86,6 +86,11 @@ fn is_durable(endpoint: &EndpointInfo) -> bool {
     matches!(endpoint.role, EndpointRole::Durable { .. })
 }
 
+/// Packets that publishers took from a reader since it joined.
+pub(crate) fn evicted(endpoint: &EndpointInfo) -> u64 {
+    if is_writer(endpoint) { 0 } else { endpoint.counters.evicted }
+}
+
 /// The largest lag of a reader, or the backlog of a queue.
 pub(crate) fn backlog(ring: &RingInspection) -> Option<Backlog> {
     let queue = ring.queue.map(|queue| queue.lag);

@@ -1,6 +1,6 @@
 //! `tail NAME`: the packets that pass through a ring, decoded by their schemas.
 
-use crate::args;
+use crate::extent::Extent;
 use crate::filter::Filter;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
@@ -9,9 +9,9 @@ use crate::text;
 use clap::Args;
 use packetring::cluster::WorkerInfo;
 use packetring::dynamic::Schema;
-use packetring::inspect::{self, Inspection};
+use packetring::inspect::Inspection;
 use packetring::inventory::{ObjectInfo, ObjectKind};
-use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
+use packetring::observe::{Observed, ObservedPacket, Observer};
 use packetring::packet::Fingerprint;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -26,15 +26,8 @@ const WAIT: Duration = Duration::from_millis(200);
 pub(crate) struct TailArgs {
     /// The ring, topic, inbox, queue, service or events
     name: String,
-    /// Ends after this many packets; exit status 1 if the ring was removed before
-    #[arg(long, short = 'n', value_name = "NUMBER")]
-    count: Option<u64>,
-    /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
-    span: Option<Duration>,
-    /// Begins with the packets that a reader still has ahead, not with the next one
-    #[arg(long)]
-    backlog: bool,
+    #[command(flatten)]
+    extent: Extent,
     /// Packets of this type only, by its name without the path
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -91,11 +84,9 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
         seen: Seen::default(),
         has_printed: false,
     };
-    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
-    let mut observer = Observer::open(object, from)?;
-    let end = end(args.span);
-    let mut left = args.count.unwrap_or(u64::MAX);
-    while left > 0 {
+    let mut observer = Observer::open(object, args.extent.from())?;
+    let (end, mut printed) = (args.extent.end(), 0);
+    while printed < args.extent.most() {
         let now = Instant::now();
         if end.is_some_and(|end| now >= end) {
             break;
@@ -110,25 +101,17 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
             observed => observed,
         };
         match observed {
-            Observed::Next(packet) => left -= u64::from(tail.print(&packet, output)?),
+            Observed::Next(packet) => printed += u64::from(tail.print(&packet, output)?),
             Observed::Skipped { slots } => skipped(slots, None, output)?,
             Observed::Removed => {
-                let is_missed = args.count.is_some();
                 removed(None, output)?;
-                tail.report_nothing(output)?;
-                return Ok(if is_missed { Outcome::Found } else { Outcome::Done });
+                break;
             }
             _ => {}
         }
     }
     tail.report_nothing(output)?;
-    let is_missed = args.count.is_some() && left > 0;
-    Ok(if is_missed { Outcome::Found } else { Outcome::Done })
-}
-
-/// The end of a time from now on.
-pub(crate) fn end(span: Option<Duration>) -> Option<Instant> {
-    Instant::now().checked_add(span?)
+    Ok(args.extent.outcome(printed))
 }
 
 /// Prints that packets were skipped, and of which of several rings.
@@ -308,7 +291,7 @@ impl Tail<'_> {
             kind == name || name.rsplit_once("::").is_some_and(|(_, last)| last == kind)
         });
         let is_event = self.args.event.as_deref().is_none_or(|pattern| {
-            packet.event().is_some_and(|event| crate::ls::is_match(event, pattern))
+            packet.event().is_some_and(|event| crate::selection::is_match(event, pattern))
         });
         is_type && is_event && self.senders.fit(packet)
     }
@@ -334,41 +317,5 @@ impl Packet<'_> {
             (_, error) => writeln!(output, "-- {}", text::plain(error.as_deref().unwrap_or("")))?,
         }
         Ok(())
-    }
-}
-
-/// One packet of a list.
-#[derive(Debug, Serialize)]
-pub(crate) struct SlotUse {
-    pub(crate) position: u64,
-    pub(crate) slots: u64,
-    pub(crate) bytes: usize,
-    pub(crate) r#type: String,
-}
-
-/// The packets that a reader still has ahead, at most so many.
-pub(crate) fn packets_ahead(object: &ObjectInfo, most: usize) -> Result<Vec<SlotUse>, Failure> {
-    let mut observer = Observer::open(object, ObserveFrom::Backlog)?;
-    let mut packets = Vec::new();
-    while packets.len() < most {
-        match observer.try_next().map_err(Failure::failed)? {
-            Observed::Next(packet) => packets.push(SlotUse {
-                position: packet.position(),
-                slots: packet.slots(),
-                bytes: packet.archive().len(),
-                r#type: packet.type_name().to_owned(),
-            }),
-            Observed::Skipped { .. } => {}
-            _ => break,
-        }
-    }
-    Ok(packets)
-}
-
-/// The slots that publishers have claimed since the ring was made. `None` if it is gone.
-pub(crate) fn tail_of(object: &ObjectInfo) -> Option<u64> {
-    match object.inspect() {
-        Ok(inspect::Inspection::Ring(ring)) => Some(ring.tail),
-        _ => None,
     }
 }

@@ -107,10 +107,9 @@ fn add_ring(all: &mut [Family; 12], labels: [(&str, &str); 2], ring: &RingInspec
         sleeps.add(&labels, counts.sleeps.into());
     }
     let queue = ring.queue.map(|queue| ("queue".to_owned(), None, queue.lag, 0));
-    let readers = ring
-        .endpoints
-        .iter()
-        .filter_map(|one| Some((rings::role(one), one.worker.as_deref(), one.lag?, one.evicted)));
+    let readers = ring.endpoints.iter().filter_map(|one| {
+        Some((rings::role(one), one.worker.as_deref(), one.lag?, rings::evicted(one)))
+    });
     for (role, worker, lag, evicted) in readers.chain(queue) {
         let worker = worker.unwrap_or_default();
         let labels = [labels[0], labels[1], ("reader", &role), ("worker", worker)];

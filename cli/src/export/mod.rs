@@ -2,9 +2,8 @@
 
 mod metrics;
 
-use crate::ls;
-use crate::names;
 use crate::output::{Failure, Outcome, Output};
+use crate::selection::Selection;
 use clap::Args;
 use packetring::inspect;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -27,12 +26,8 @@ pub(crate) struct ExportArgs {
     /// Writes this file in one step, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Objects of this cluster only
-    #[arg(long, value_name = "CLUSTER")]
-    cluster: Option<String>,
-    /// Objects with this prefix only; an empty one means those without a prefix
-    #[arg(long)]
-    prefix: Option<String>,
+    #[command(flatten)]
+    objects: Selection,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -45,8 +40,7 @@ pub(crate) fn run(args: &ExportArgs, output: &mut Output) -> Result<Outcome, Fai
         return serve(address, args, output);
     }
     // A listener may start before the programs, so only a single snapshot checks this.
-    let objects = packetring::inventory()?;
-    names::check_selection(&objects, args.cluster.as_deref(), args.prefix.as_deref())?;
+    args.objects.check(&packetring::inventory()?)?;
     let text = text(args)?;
     match &args.to {
         Some(file) => {
@@ -65,7 +59,7 @@ pub(crate) fn run(args: &ExportArgs, output: &mut Output) -> Result<Outcome, Fai
 
 fn text(args: &ExportArgs) -> Result<String, Failure> {
     let mut objects = packetring::inventory()?;
-    objects.retain(|one| ls::is_of(one, args.cluster.as_deref(), args.prefix.as_deref()));
+    objects.retain(|one| args.objects.has(one));
     Ok(metrics::text(&inspect::objects(objects)))
 }
 

@@ -1,9 +1,9 @@
 //! Inspections as JSON.
 
 use super::schema;
+use super::slots::SlotUse;
 use crate::ls::Listed;
 use crate::rings::{self, Backlog, Blocker};
-use crate::tail::SlotUse;
 use crate::workers::Worker;
 use packetring::inspect::{
     EndpointInfo, InFlight, Inspection, RingInspection, RingStatus, RingType,
@@ -214,7 +214,7 @@ impl Endpoint {
                 _ => "unknown",
             },
             deliveries: one.deliveries,
-            evicted: one.evicted,
+            evicted: rings::evicted(one),
             claimed_slots: one.claim.map(|claim| claim.slots),
             types: one.types.clone(),
         }

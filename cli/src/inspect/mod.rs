@@ -2,12 +2,13 @@
 
 pub(crate) mod json;
 pub(crate) mod schema;
+mod slots;
 
+use self::slots::{SlotUse, packets_ahead};
 use crate::ls;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::rings::{self, Blocker};
-use crate::tail::{SlotUse, packets_ahead};
 use crate::text::{self, Align, Cell, Table};
 use crate::workers;
 use clap::Args;
@@ -236,7 +237,7 @@ fn print_endpoints(
             Cell::styled(state, style),
             number(one.position).into(),
             rings::backlog_text(lag).into(),
-            number((!rings::is_writer(one)).then_some(one.evicted)).into(),
+            number((!rings::is_writer(one)).then(|| rings::evicted(one))).into(),
             in_flight(one).into(),
             names.join(" ").into(),
         ]);

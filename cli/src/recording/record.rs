@@ -2,10 +2,9 @@
 
 use super::format::{Entry, NONE, Packet, Writer};
 use super::rotation::{earlier_files, numbered};
-use crate::args;
+use crate::extent::Extent;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
-use crate::tail::end;
 use crate::text;
 use clap::Args;
 use packetring::inventory::ObjectInfo;
@@ -37,15 +36,8 @@ pub(crate) struct RecordArgs {
     /// Rings, topics, inboxes, queues, services and events
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Ends after this many packets; exit status 1 if all rings were removed before
-    #[arg(long, short = 'n', value_name = "NUMBER")]
-    count: Option<u64>,
-    /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
-    span: Option<Duration>,
-    /// Begins with the packets that a reader still has ahead, not with the next one
-    #[arg(long)]
-    backlog: bool,
+    #[command(flatten)]
+    extent: Extent,
     /// Begins another file, FILE.2, FILE.3 and so on, when one has this size, as in 64M
     #[arg(long, value_name = "SIZE", value_parser = size)]
     rotate: Option<u64>,
@@ -107,13 +99,12 @@ impl Recorded {
 
 /// Records until there is enough, all rings are gone, or a signal ends it.
 pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let end = end(args.span);
+    let end = args.extent.end();
     let objects = packetring::inventory()?;
-    let from = if args.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now };
     let mut streams = Vec::new();
     for name in &args.names {
         let object = names::find(&objects, name)?;
-        streams.push(Stream::open(object, from)?);
+        streams.push(Stream::open(object, args.extent.from())?);
     }
     let is_ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -121,7 +112,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
         signal_hook::flag::register(signal, flag).map_err(Failure::failed)?;
     }
     let mut recorder = Recorder::new(args, &streams)?;
-    let most = args.count.unwrap_or(u64::MAX);
+    let most = args.extent.most();
     let is_over = |now| is_ended.load(Ordering::Relaxed) || end.is_some_and(|end| now >= end);
     loop {
         let now = Instant::now();
@@ -152,8 +143,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
             writeln!(output, "{gaps}")?;
         }
     }
-    let is_missed = args.count.is_some_and(|count| done.packets < count);
-    Ok(if is_missed { Outcome::Found } else { Outcome::Done })
+    Ok(args.extent.outcome(done.packets))
 }
 
 /// A ring that is recorded.

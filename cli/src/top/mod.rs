@@ -1,5 +1,6 @@
 //! `top`: live rates, lags and blocked publishers of all rings.
 
+mod columns;
 mod model;
 mod screen;
 
@@ -7,27 +8,22 @@ use crate::args;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, RED};
 use crate::rings;
+use crate::selection::NamedSelection;
 use crate::text::{self, Align, Cell, Table};
 use clap::Args;
-use model::{Column, Sampler, Selection, View};
+use columns::rate;
+use model::{Column, Sampler, View};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use screen::{Screen, rate};
+use screen::Screen;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Arguments of `top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// Rings of these names or clusters only; `*` stands for any characters
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-    /// Rings of this cluster only
-    #[arg(long, value_name = "CLUSTER")]
-    cluster: Option<String>,
-    /// Rings with this prefix only; an empty one means those without a prefix
-    #[arg(long)]
-    prefix: Option<String>,
+    #[command(flatten)]
+    objects: NamedSelection,
     /// Seconds between two snapshots
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
     interval: Duration,
@@ -37,20 +33,20 @@ pub(crate) struct TopArgs {
 }
 
 /// Shows rings until the user quits. With JSON a line for each interval.
-pub(crate) fn run(args: TopArgs, output: &mut Output) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &TopArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let interval = args.interval;
-    let selection = Selection { cluster: args.cluster, prefix: args.prefix, names: args.names };
+    let selection = &args.objects;
     let objects = packetring::inventory()?;
-    names::check_selection(&objects, selection.cluster.as_deref(), selection.prefix.as_deref())?;
+    selection.selection.check(&objects)?;
     let mut sampler = Sampler::default();
-    let first = sampler.take(&selection)?;
+    let first = sampler.take(selection)?;
     if first.rings.is_empty() && !selection.names.is_empty() {
-        return Err(names::not_found(&packetring::inventory()?, &selection.names.join(" ")));
+        return Err(names::not_found(&objects, &selection.names.join(" ")));
     }
     if args.once || output.is_json {
         loop {
             std::thread::sleep(interval);
-            let mut view = sampler.take(&selection)?;
+            let mut view = sampler.take(selection)?;
             Column::Rate.sort(&mut view.rings);
             match output.is_json {
                 true => output.json(&view)?,
@@ -70,7 +66,7 @@ pub(crate) fn run(args: TopArgs, output: &mut Output) -> Result<Outcome, Failure
     screen.update(first);
     let failed = |error| Failure::failed(format_args!("no screen: {error}; use --once"));
     let mut terminal = ratatui::try_init().map_err(failed)?;
-    let result = show(&mut terminal, screen, &mut sampler, &selection, interval);
+    let result = show(&mut terminal, screen, &mut sampler, selection, interval);
     ratatui::try_restore().map_err(failed)?;
     result.map(|()| Outcome::Done).map_err(failed)
 }
@@ -79,7 +75,7 @@ fn show(
     terminal: &mut DefaultTerminal,
     mut screen: Screen,
     sampler: &mut Sampler,
-    selection: &Selection,
+    selection: &NamedSelection,
     interval: Duration,
 ) -> std::io::Result<()> {
     let mut next = Instant::now() + interval;

@@ -1,7 +1,8 @@
 //! The figures of `top`: two snapshots of all rings, and what changed between them.
 
+use crate::names;
 use crate::rings::{self, Backlog, Blocker};
-use crate::{ls, names};
+use crate::selection::NamedSelection;
 use packetring::inspect::{self, Inspection, RingInspection, SleepCounts};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
@@ -11,14 +12,6 @@ use std::time::Instant;
 const SLOT: f64 = 64.0;
 /// Rates that a sparkline shows.
 pub(super) const HISTORY: usize = 10;
-
-/// Which rings are shown.
-#[derive(Debug, Default)]
-pub(super) struct Selection {
-    pub(super) cluster: Option<String>,
-    pub(super) prefix: Option<String>,
-    pub(super) names: Vec<String>,
-}
 
 /// One ring at one time.
 #[derive(Debug)]
@@ -92,13 +85,12 @@ pub(super) struct Endpoint {
 
 impl Sampler {
     /// Takes a snapshot.
-    pub(super) fn take(&mut self, selection: &Selection) -> Result<View, packetring::OpenError> {
+    pub(super) fn take(
+        &mut self,
+        selection: &NamedSelection,
+    ) -> Result<View, packetring::OpenError> {
         let mut objects = packetring::inventory()?;
-        objects.retain(|one| {
-            ls::is_of(one, selection.cluster.as_deref(), selection.prefix.as_deref())
-                && (selection.names.is_empty()
-                    || selection.names.iter().any(|name| ls::is_named(one, name)))
-        });
+        objects.retain(|one| selection.has(one));
         let found = inspect::objects(objects).into_iter().filter_map(|object| {
             let (name, kind) = (names::full(&object.info), names::word(object.info.kind));
             match object.content {
@@ -144,7 +136,7 @@ impl Row {
             per_second(then.map_or(0.0, |then| now.saturating_sub(then) as f64))
         };
         let slots_per_second = since(ring.tail, before.map(|before| before.tail));
-        let missed = |ring: &RingInspection| ring.endpoints.iter().map(|one| one.evicted).sum();
+        let missed = |ring: &RingInspection| ring.endpoints.iter().map(rings::evicted).sum();
         let counts = |now: SleepCounts, then: Option<SleepCounts>| {
             // Both counts wrap around.
             let grown = |now: u32, then: u32| f64::from(now.wrapping_sub(then));
@@ -171,7 +163,7 @@ impl Row {
                 state: rings::state(one),
                 slots_per_second: one.position.map(|now| since(now, then)),
                 lag: one.lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots }),
-                missed: one.evicted,
+                missed: rings::evicted(one),
             }
         };
         let writers = ring.endpoints.iter().filter(|one| rings::is_writer(one)).count();

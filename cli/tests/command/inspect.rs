@@ -1,6 +1,6 @@
 //! `inspect` and `workers`; and how `ls` and `doctor` name a reader that holds publishers back.
 
-use crate::support::{Prefix, run, start_role};
+use crate::support::{Prefix, run, start_role, stop};
 use insta::assert_snapshot;
 use packetring::{Board, Worker, packet};
 use std::io::{BufRead, BufReader};
@@ -96,9 +96,7 @@ fn a_stopped_reader_is_named_until_it_is_gone() {
     while !lines.next().unwrap().unwrap().contains("ready") {}
     while out.try_send(&7).is_ok() {}
     let pid = child.id();
-    signal(pid, "STOP");
-    // The kernel reports the state once the process has stopped.
-    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {}
+    stop(pid);
 
     let name = format!("{}:slow", prefix.0);
     let blocker = format!("subscriber 0 of process {pid} (stopped) holds the publishers back");
@@ -118,12 +116,6 @@ fn a_stopped_reader_is_named_until_it_is_gone() {
     let inspected = run(&["inspect", &name]);
     assert!(!inspected.out.contains("subscriber 0"), "{}", inspected.out);
     assert!(!run(&["doctor", "--quick"]).out.contains(&name));
-}
-
-fn signal(pid: u32, signal: &str) {
-    let status =
-        std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.unwrap().success());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! `record` and `replay`: equal packets, kills, rotation, damaged files.
 
-use crate::support::{Prefix, Ran, command, run};
-use packetring::packet;
+use crate::support::{self, Prefix, Ran, command, eventually, run, signal, stop};
+use packetring::any::AnySubscriber;
+use packetring::{Ring, packet};
 use serde_json::Value;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -94,36 +96,46 @@ fn start_recording(arguments: &[&str]) -> Child {
 
 /// Waits until a recording has so many packets in whole blocks.
 fn wait_for(file: &str, packets: usize) {
-    for _ in 0..600 {
-        if Path::new(file).exists() && std::fs::read(file).unwrap().len() > 8 {
-            let found = printed(&[file]);
-            if found.len() >= packets {
-                return;
-            }
+    eventually("the recording", || {
+        let has_blocks = std::fs::metadata(file).is_ok_and(|file| file.len() > 8);
+        (has_blocks && printed(&[file]).len() >= packets).then_some(())
+    });
+}
+
+/// A ring `trades` with packets of these amounts ahead of a reader.
+struct Trades {
+    name: String,
+    _ring: Ring,
+    _reader: AnySubscriber,
+}
+
+impl Trades {
+    fn new(prefix: &Prefix, amounts: Range<u64>) -> Self {
+        let ring = prefix.ring().open("trades").unwrap();
+        let reader = ring.any_subscriber().unwrap();
+        let mut out = ring.publisher::<Trade>().unwrap();
+        for amount in amounts {
+            out.send(&trade(amount)).unwrap();
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        Self { name: format!("{}:trades", prefix.0), _ring: ring, _reader: reader }
     }
-    panic!("{packets} packets were not recorded");
+}
+
+/// The files that a recording with JSON names.
+fn files_of(result: &Value) -> Vec<&str> {
+    result["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect()
 }
 
 #[test]
 fn a_killed_recorder_leaves_what_it_wrote_and_a_signal_ends_it_in_order() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..100 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let name = format!("{}:trades", prefix.0);
+    let trades = Trades::new(&prefix, 0..100);
+    let name = trades.name.as_str();
     for signal in ["KILL", "TERM"] {
         let file = folder.file(signal);
-        let child = start_recording(&[&file, &name, "--backlog"]);
+        let child = start_recording(&[&file, name, "--backlog"]);
         wait_for(&file, 100);
-        let kill = std::process::Command::new("kill")
-            .args([&format!("-{signal}"), &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        support::signal(child.id(), signal);
         let ended = child.wait_with_output().unwrap();
         if signal == "TERM" {
             let ran = Ran::of(&ended);
@@ -148,17 +160,11 @@ fn a_killed_recorder_leaves_what_it_wrote_and_a_signal_ends_it_in_order() {
 #[test]
 fn each_file_of_a_rotation_is_a_recording() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..500 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let (name, file) = (format!("{}:trades", prefix.0), folder.file("r"));
-    let ran = run(&["record", &file, &name, "--backlog", "-n", "500", "--rotate", "8K", "--json"]);
-    let files = ran.result()["files"].clone();
-    let files: Vec<_> =
-        files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    let trades = Trades::new(&prefix, 0..500);
+    let (name, file) = (trades.name.as_str(), folder.file("r"));
+    let ran = run(&["record", &file, name, "--backlog", "-n", "500", "--rotate", "8K", "--json"]);
+    let result = ran.result();
+    let files = files_of(&result);
     assert!(files.len() > 3, "{files:?}");
     assert_eq!(amounts(&printed(&files)), (0..500).collect::<Vec<_>>());
     for file in &files {
@@ -169,7 +175,7 @@ fn each_file_of_a_rotation_is_a_recording() {
     let ran = run(&[
         "record",
         &kept,
-        &name,
+        name,
         "--backlog",
         "-n",
         "500",
@@ -192,33 +198,22 @@ fn gaps_are_in_the_file() {
     let (name, file) = (format!("{}:small", prefix.0), folder.file("g"));
     let mut child = start_recording(&[&file, &name, "--json"]);
     wait_for(&file, 0);
-    let pid = child.id().to_string();
-    let signal = |signal: &str| {
-        assert!(
-            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
-        );
-    };
     // It runs, so it has opened the ring: packets from now on are its own.
     out.send(&trade(0)).unwrap();
     drop(reader.recv().unwrap());
     wait_for(&file, 1);
-    signal("-STOP");
-    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ") {}
+    stop(child.id());
     for amount in 1..100 {
         out.send(&trade(amount)).unwrap();
         drop(reader.recv().unwrap());
     }
-    signal("-CONT");
+    signal(child.id(), "CONT");
     out.send(&trade(100)).unwrap();
-    // The last packet comes, and the gap before it.
-    for _ in 0..600 {
+    eventually("the last packet", || {
         let found = printed(&[&file]);
-        if found.last().is_some_and(|last| last["value"]["amount"] == 100) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    signal("-TERM");
+        found.last().filter(|last| last["value"]["amount"] == 100).map(|_| ())
+    });
+    signal(child.id(), "TERM");
     child.wait().unwrap();
     let found = printed(&[&file]);
     let gaps: u64 = found.iter().filter_map(|line| line["skipped_slots"].as_u64()).sum();
@@ -229,19 +224,14 @@ fn gaps_are_in_the_file() {
 #[test]
 fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..500 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let (name, file) = (format!("{}:trades", prefix.0), folder.file("r"));
+    let trades = Trades::new(&prefix, 0..500);
+    let (name, file) = (trades.name.as_str(), folder.file("r"));
     let earlier = [folder.file("r.3"), folder.file("r.40")];
     let others = [folder.file("r.x"), folder.file("r.03"), folder.file("rr.3")];
     for path in earlier.iter().chain(&others) {
         std::fs::write(path, "earlier").unwrap();
     }
-    let arguments = ["record", &file, &name, "--backlog", "-n", "500", "--rotate", "8K"];
+    let arguments = ["record", &file, name, "--backlog", "-n", "500", "--rotate", "8K"];
     let ran = run(&arguments);
     assert_eq!(ran.status, 1, "{ran:?}");
     for path in &earlier {
@@ -255,9 +245,8 @@ fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
 
     let ran = run(&[&arguments[..], &["--force", "--json"]].concat());
     assert_eq!(ran.status, 0, "{ran:?}");
-    let files = ran.result()["files"].clone();
-    let files: Vec<_> =
-        files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    let result = ran.result();
+    let files = files_of(&result);
     assert_eq!(amounts(&printed(&files)), (0..500).collect::<Vec<_>>());
     assert!(!Path::new(&earlier[1]).exists());
     for path in &others {
@@ -268,22 +257,16 @@ fn files_of_an_earlier_rotation_are_not_mixed_with_new_ones() {
 #[test]
 fn packets_of_deleted_files_are_not_counted_as_kept() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..500 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let name = format!("{}:trades", prefix.0);
+    let trades = Trades::new(&prefix, 0..500);
+    let name = trades.name.as_str();
     let record = |file: &str, more: &str| {
-        let keep = ["record", file, &name, "--backlog", "-n", "500", "--rotate", "8K"];
+        let keep = ["record", file, name, "--backlog", "-n", "500", "--rotate", "8K"];
         let ran = run(&[&keep[..], &["--keep", "2", more]].concat());
         assert_eq!(ran.status, 0, "{ran:?}");
         ran
     };
     let done = record(&folder.file("k"), "--json").result();
-    let files: Vec<_> =
-        done["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
+    let files = files_of(&done);
     let kept = amounts(&printed(&files));
     assert!(kept.len() < 500 && kept.last() == Some(&499), "{kept:?}");
     let bytes: u64 = files.iter().map(|file| std::fs::metadata(file).unwrap().len()).sum();
@@ -298,14 +281,9 @@ fn packets_of_deleted_files_are_not_counted_as_kept() {
 #[test]
 fn a_damaged_block_is_not_the_end_of_a_recording() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
-    let ring = prefix.ring().open("trades").unwrap();
-    let _reader = ring.any_subscriber().unwrap();
-    let mut out = ring.publisher::<Trade>().unwrap();
-    for amount in 0..20 {
-        out.send(&trade(amount)).unwrap();
-    }
-    let (name, file) = (format!("{}:trades", prefix.0), folder.file("d"));
-    assert_eq!(run(&["record", &file, &name, "--backlog", "-n", "20"]).status, 0);
+    let trades = Trades::new(&prefix, 0..20);
+    let (name, file) = (trades.name.as_str(), folder.file("d"));
+    assert_eq!(run(&["record", &file, name, "--backlog", "-n", "20"]).status, 0);
     let whole = std::fs::read(&file).unwrap();
     // The first block has the streams, the next one the packets.
     let second = 16 + u32::from_le_bytes(whole[8..12].try_into().unwrap()) as usize;

@@ -4,6 +4,7 @@ use packetring::{Ring, RingBuilder};
 use serde_json::Value;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A prefix of one test. Its objects are removed at the end.
 pub(crate) struct Prefix(pub(crate) String);
@@ -88,6 +89,34 @@ impl Ran {
     }
 }
 
+/// Tries until there is a result, and fails after half a minute with what was waited for.
+#[track_caller]
+pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Stops a process, and waits until the kernel reports it as stopped.
+pub(crate) fn stop(pid: u32) {
+    signal(pid, "STOP");
+    eventually("the stop of a process", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(") T ").then_some(())
+    });
+}
+
 const ROLE: &str = "PACKETRING_TEST_ROLE";
 
 /// Starts this test binary in a role.
@@ -111,8 +140,8 @@ pub(crate) fn run_role() {
             let ring = Ring::builder().prefix(prefix).open(name).unwrap();
             let _reader = ring.subscriber::<u64>().unwrap();
             println!("ready");
-            // The test ends this process.
-            std::thread::sleep(std::time::Duration::from_secs(60));
+            // Until the test ends, or ends this process.
+            let _ = std::io::stdin().read_line(&mut String::new());
         }
         _ => panic!("{role}"),
     }

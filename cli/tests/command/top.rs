@@ -1,6 +1,6 @@
 //! `top`: once for scripts, and in a real terminal.
 
-use crate::support::{Prefix, run};
+use crate::support::{Prefix, eventually, run};
 use std::process::Command;
 
 #[test]
@@ -41,14 +41,17 @@ impl Terminal {
 
     /// Waits until the screen has a text.
     fn wait_for(&self, text: &str) -> String {
-        for _ in 0..600 {
-            let screen = self.tmux(&["capture-pane", "-p"]).unwrap();
-            if screen.contains(text) {
-                return screen;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("no {text:?}: {}", self.tmux(&["capture-pane", "-p"]).unwrap());
+        eventually(text, || Some(self.screen()).filter(|screen| screen.contains(text)))
+    }
+
+    /// Waits until the screen has a text no longer.
+    fn wait_without(&self, text: &str) {
+        let what = format!("a screen without {text:?}");
+        eventually(&what, || (!self.screen().contains(text)).then_some(()));
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"]).unwrap()
     }
 }
 
@@ -82,12 +85,7 @@ fn the_screen_is_live_in_a_terminal() {
         drop(reader.recv().unwrap());
     }
     // The red line goes with its cause.
-    for _ in 0..600 {
-        if !terminal.tmux(&["capture-pane", "-p"]).unwrap().contains("held back") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    terminal.wait_without("held back");
     terminal.tmux(&["send-keys", "s"]).unwrap();
     assert!(!terminal.wait_for("order: name").contains("held back"));
     terminal.tmux(&["send-keys", "/", "x"]).unwrap();
