@@ -115,8 +115,6 @@ pub(crate) struct SubscriberSnapshot {
     pub(crate) handed_out: u64,
     /// How often the packet at the cursor was handed out, if it was.
     pub(crate) deliveries: u64,
-    /// Packets that publishers evicted, counted since the ring was made.
-    pub(crate) evicted: u64,
 }
 
 /// A ring.
@@ -231,7 +229,6 @@ fn subscriber(
         durable: (state == OwnerState::Durable).then(|| details.durable.name()),
         handed_out,
         deliveries: at.map_or(0, |position| entry.redelivery.of(position)),
-        evicted: details.evictions_counted.load(Ordering::Relaxed),
     })
 }
 

@@ -13,25 +13,22 @@
 //! stores the tail before the next claim. So a successor that scans committed packets from that
 //! tail (`membership::join_publisher`) finds at most the packets of the last claim.
 
+mod limit;
 mod shared;
 
 pub(crate) use shared::BurstSize;
 
-use super::gate::{self, Gate};
+use super::gate::Gate;
 use super::geometry::Geometry;
 use super::membership;
-use super::overflow;
 use super::slot::{self, Descriptor, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::PublisherEntry;
 use crate::segment::settings::{Claims, Overflow};
 use crate::segment::view::{LockedEntry, RingMemory};
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-
-/// A publisher raises its limit this number of times in a lap.
-const STEPS: u64 = 4;
 
 /// There is no room below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +48,7 @@ pub(crate) struct Full {
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
 /// 4. `free` is at most one capacity above every position that must not be overwritten
-///    ([`gate`] has the reason why it stays valid), and `limit` is at most `free`.
+///    ([`gate`](super::gate) has the reason why it stays valid), and `limit` is at most `free`.
 /// 5. The limit in the publisher's entry is at least `limit`, and was stored before any slot below
 ///    `limit` was written.
 #[derive(Debug)]
@@ -256,63 +253,6 @@ impl Writer {
     pub(crate) fn abandon(&mut self) {
         if self.claims == Claims::Shared && self.at.position != self.end {
             self.abandon_shared();
-        }
-    }
-
-    /// Raises the limit to at least `needed` (the end of a claim at `tail`), if the gate allows.
-    #[cold]
-    #[inline(never)]
-    pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
-        let outcome = if needed > self.free { self.scan(tail, needed) } else { Ok(()) };
-        self.raise(tail, needed);
-        outcome
-    }
-
-    /// Scans the gate, and raises `free`.
-    fn scan(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
-        let oldest = gate::make_history_room(&self.memory, &self.geometry, tail, needed);
-        let mut gate = gate::scan(&self.memory, tail, oldest);
-        let capacity = self.geometry.capacity;
-        if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
-            let evicted = overflow::make_room(&self.memory, &self.geometry, needed - capacity);
-            self.own().details.counts.add_evicted(evicted);
-            // The fence in this scan also orders the evictions before it against a subscriber that
-            // joins beside another one (`membership::join_subscriber`).
-            gate = gate::scan(&self.memory, tail, oldest);
-        }
-        // Never lowered: a position that was free once stays free. The first cursor of a newcomer
-        // can be lower than the gate.
-        self.free = self.free.max(gate.lowest + capacity);
-        if needed > self.free { Err(Full { gate }) } else { Ok(()) }
-    }
-
-    /// Raises the limit, and publishes it for observers before a slot below it is written.
-    ///
-    /// By a quarter of the ring at a time, or as far as `needed`, which is more for large packets,
-    /// batches and bursts. An observer cannot read what lies a capacity below the limit. So it
-    /// always has the newest three quarters of a ring whose claims are small.
-    fn raise(&mut self, tail: u64, needed: u64) {
-        let limit = self.free.min(needed.max(tail + self.geometry.capacity / STEPS));
-        if limit <= self.limit {
-            return;
-        }
-        self.limit = limit;
-        failpoint(Failpoint::LimitStore);
-        let published = &self.own().details.limit;
-        // Never lowered: a dead predecessor may have written up to its own limit. Release: an
-        // observer that sees the limit sees a tail of at most one capacity below it, or a later
-        // one.
-        published.store(limit.max(published.load(Ordering::Relaxed)), Ordering::Release);
-        // Pairs with the fence in `PassiveReader::copy`: an observer that copied a word that is
-        // written from here on sees the limit.
-        fence(Ordering::Release);
-    }
-
-    /// Raises the limit for packets of these spans at `position`, as far as slots are free.
-    fn raise_for(&mut self, spans: &[u64], position: u64) {
-        let (_, most) = self.geometry.fit(spans, position, self.free);
-        if position + most > self.limit {
-            self.raise(position, position + most);
         }
     }
 

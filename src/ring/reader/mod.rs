@@ -66,7 +66,7 @@ pub(crate) struct Reader {
     void: u64,
     first: Descriptor,
     read_ahead: ReadAhead,
-    /// The packets of the last batch, until its guard takes them. The allocation is reused.
+    /// The packets of the last batch. The allocation is reused.
     list: Vec<Taken>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
