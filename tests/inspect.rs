@@ -242,7 +242,7 @@ fn a_ring_that_drops_the_oldest_is_held_by_packets_in_flight_alone() {
     let found = inspected(&name);
     assert_eq!(found.gate.map(|gate| (gate.free_slots, gate.holder)), Some((16, None)));
     let reader = &found.endpoints[1];
-    assert_eq!((reader.evicted, packets(reader)), (4, Some(16)));
+    assert_eq!((reader.counters.evicted, packets(reader)), (4, Some(16)));
     assert_eq!(reader.in_flight, InFlight::Nothing);
     assert!(slow.recv().is_err(), "it is told about its losses");
     let _held = slow.recv().unwrap();

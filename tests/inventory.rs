@@ -17,10 +17,9 @@ use packetring::{Board, Latest, OpenError, Ring, Worker, inventory, purge};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use support::peer::{self, Peer, Role};
-use support::{Watch, object, unique, wait_until};
+use support::{Watch, lock_first_byte, object, unique, wait_until};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -212,16 +211,6 @@ fn living(_: &Role) {
     assert_eq!((object.kind, object.name.as_str()), (ObjectKind::Ring, "r"));
     drop(file);
     assert_eq!(purge().unwrap().removed.len(), 1);
-}
-
-/// Takes the control lock of an object.
-fn lock_first_byte(file: &fs::File) {
-    // SAFETY: `flock` is a C struct of integers.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    (lock.l_type, lock.l_len) = (libc::F_WRLCK as libc::c_short, 1);
-    // SAFETY: the call reads one `flock`.
-    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
-    assert_eq!(outcome, 0);
 }
 
 #[test]

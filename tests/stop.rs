@@ -20,13 +20,13 @@ use packetring::{
     SendTimeoutError, Stop, TryRecvError, TrySendError, ValueError, Wait, Worker, select,
 };
 use rustix::process::Signal;
-use std::fs::OpenOptions;
-use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use support::peer::{self, Peer};
-use support::{LONG, Watch, assert_gone, object, this_thread, unique, wait_until_asleep};
+use support::{
+    LONG, Watch, assert_gone, hold_control_lock, this_thread, unique, wait_until_asleep,
+};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -490,18 +490,6 @@ fn waits_for_workers_and_names_end() {
         }
     };
     ends(start, |has_successor: bool| !has_successor);
-}
-
-/// Holds the control lock of a ring, as a process does that was stopped while it joined.
-fn hold_control_lock(name: &str) -> std::fs::File {
-    let file = OpenOptions::new().read(true).write(true).open(object(name)).unwrap();
-    // SAFETY: a C struct of integers, for which zero is valid.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    (lock.l_type, lock.l_len) = (libc::F_WRLCK as i16, 1);
-    // SAFETY: the call reads the struct, which lives until it returns.
-    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
-    assert_eq!(taken, 0);
-    file
 }
 
 #[test]

@@ -18,12 +18,11 @@ use packetring::{
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::peer::{self, Peer};
-use support::{LONG, Watch, object, unique};
+use support::{LONG, Watch, hold_control_lock, object, unique};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::with_default;
@@ -478,18 +477,6 @@ fn a_damaged_segment_is_reported() {
         file_of(&name).write_all_at(&32_u64.to_le_bytes(), 32).unwrap();
         drop(ring);
     });
-}
-
-/// Holds the control lock of a ring, as a process does that was stopped while it joined.
-fn hold_control_lock(name: &str) -> File {
-    let file = file_of(name);
-    // SAFETY: a C struct of integers, for which zero is valid.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    (lock.l_type, lock.l_len) = (libc::F_WRLCK as i16, 1);
-    // SAFETY: the call reads the struct, which lives until it returns.
-    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
-    assert_eq!(taken, 0);
-    file
 }
 
 #[test]

@@ -29,17 +29,13 @@ pub struct CarriedType {
 impl CarriedType {
     /// The type at an index of a ring's table.
     pub(crate) fn of(table: &TypeTable<'_>, index: usize) -> Option<Self> {
-        table.record(index).map(Self::of_record)
+        Some(Self::counted(table, index)?.1)
     }
 
-    /// The type at an index of a ring's table, and the number of types that the index has had.
+    /// As [`of`](Self::of), with the number of types that the index has had.
     pub(crate) fn counted(table: &TypeTable<'_>, index: usize) -> Option<(u32, Self)> {
-        let (count, record) = table.counted_record(index)?;
-        Some((count, Self::of_record(record)))
-    }
-
-    fn of_record((name, fingerprint, schema): (String, u128, String)) -> Self {
-        Self { name, fingerprint: Fingerprint(fingerprint), schema }
+        let (count, (name, fingerprint, schema)) = table.counted_record(index)?;
+        Some((count, Self { name, fingerprint: Fingerprint(fingerprint), schema }))
     }
 
     /// The error for a packet of this type that was expected to be another one.

@@ -49,9 +49,6 @@ pub struct EndpointInfo {
     /// The claim of a publisher that is not committed yet: a packet that it writes, or a
     /// reservation. `None` for an exclusive publisher, whose words do not tell.
     pub claim: Option<OpenClaim>,
-    /// Packets that a subscriber of a ring that drops the oldest lost. Includes the losses of
-    /// earlier subscribers at the same entry: compare two snapshots.
-    pub evicted: u64,
     /// What it sent or received, lost and waited for, since it joined. An endpoint of a board
     /// counts none of that.
     pub counters: Counters,
@@ -155,7 +152,6 @@ impl Source<'_> {
             in_flight: InFlight::Nothing,
             deliveries: 0,
             claim: None,
-            evicted: 0,
             counters: counters::snapshot(self.segment.memory(), id).unwrap_or_default(),
         })
     }
@@ -188,7 +184,6 @@ impl Source<'_> {
             lag: words.cursor.map(|cursor| cursor.lag).filter(|_| !is_consumer),
             in_flight,
             deliveries: words.deliveries,
-            evicted: words.evicted,
             ..self.endpoint(id, role, &words.owner)?
         })
     }

@@ -201,8 +201,8 @@ impl WorkerNames {
         Self(directory.map_or(Vec::new(), |segment| DirectoryInspection::of(&segment).workers))
     }
 
-    /// The name of the worker of a process: of a living worker, if its endpoint is alive, else of
-    /// one that is dead or left. `None` if there are several or none.
+    /// The name of the worker of a process. If the endpoint is alive, the worker is alive, too;
+    /// otherwise the worker is dead or has left. `None` if the process has no worker, or several.
     fn of_process(&self, pid: u32, is_alive: bool) -> Option<String> {
         let is_it = |worker: &&WorkerInfo| {
             worker.pid == pid && (worker.state == WorkerState::Alive) == is_alive

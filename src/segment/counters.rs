@@ -25,8 +25,8 @@
 //!
 //! A packet of several slots changes two words, and so does a run of slots that is passed over. The
 //! position is stored last. A snapshot between the two stores is too low by the inner slots of the
-//! packets that are released, or by the slots that are passed over. The same holds for ever if the
-//! process is killed there. Packets of one slot change one word.
+//! packets that are released, or by the slots that are passed over. If the process is killed there,
+//! the counters stay too low. A packet of one slot changes one word.
 
 use crate::sync::{AtomicU64, Ordering};
 

@@ -126,13 +126,10 @@ impl TypeTable<'_> {
 
     /// Name, fingerprint and schema at an index, of one type.
     pub(crate) fn record(&self, index: usize) -> Option<(String, u128, String)> {
-        let all =
-            |entry: &TypeEntry| Some((name_of(entry), print_of(entry), self.schema_of(entry)?));
-        self.whole(index, all)
+        Some(self.counted_record(index)?.1)
     }
 
-    /// Name, fingerprint and schema at an index, and the number of types that it has had.
-    #[cfg(not(loom))]
+    /// As [`record`](Self::record), with the number of types that the index has had.
     pub(crate) fn counted_record(&self, index: usize) -> Option<(u32, (String, u128, String))> {
         let all = |entry: &TypeEntry| {
             let record = (name_of(entry), print_of(entry), self.schema_of(entry)?);

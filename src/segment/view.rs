@@ -257,17 +257,20 @@ impl LockedEntry {
 impl RingMemory {
     /// The event count on which subscribers sleep, and workers in a directory.
     pub(crate) fn readers_event_count(&self) -> KeptEventCount {
-        self.kept(&self.head().readers.event_count)
+        // SAFETY: words of the head.
+        unsafe { self.kept(&self.head().readers.event_count) }
     }
 
     /// The event count on which publishers sleep.
     pub(crate) fn writers_event_count(&self) -> KeptEventCount {
-        self.kept(&self.head().writers)
+        // SAFETY: words of the head.
+        unsafe { self.kept(&self.head().writers) }
     }
 
     /// The counters of the rare events of an entry's owner.
     pub(crate) fn kept_events(&self, entry_id: EntryId) -> Option<KeptWords<EventWords>> {
-        self.events(entry_id).map(|words| self.kept(words))
+        // SAFETY: words of an entry.
+        self.events(entry_id).map(|words| unsafe { self.kept(words) })
     }
 
     /// The counters of the rare events of an entry's owner; `None` without such an entry.
@@ -279,8 +282,10 @@ impl RingMemory {
         }
     }
 
-    /// `words` are of this memory.
-    fn kept<T>(&self, words: &T) -> KeptWords<T> {
+    /// # Safety
+    ///
+    /// `words` are of this view: of its head or of an entry.
+    unsafe fn kept<T>(&self, words: &T) -> KeptWords<T> {
         // SAFETY: the words of a view are valid as long as its owner lives.
         unsafe { KeptWords::of_parts(words, self.owner()) }
     }

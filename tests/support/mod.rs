@@ -12,6 +12,8 @@ pub(crate) mod peer;
 pub(crate) mod seccomp;
 
 use packetring::{Ring, RingBuilder};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -32,6 +34,23 @@ pub(crate) fn unique(topic: &str) -> String {
 /// The path of a ring's shared-memory object.
 pub(crate) fn object(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/packetring.{name}"))
+}
+
+/// Holds the control lock of a ring, as a process does that was stopped while it joined.
+pub(crate) fn hold_control_lock(name: &str) -> File {
+    let file = OpenOptions::new().read(true).write(true).open(object(name)).unwrap();
+    lock_first_byte(&file);
+    file
+}
+
+/// Takes the control lock of an object.
+pub(crate) fn lock_first_byte(file: &File) {
+    // SAFETY: a C struct of integers, for which zero is valid.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_len) = (libc::F_WRLCK as libc::c_short, 1);
+    // SAFETY: the call reads the struct, which lives until it returns.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    assert_eq!(taken, 0);
 }
 
 /// The kernel's state letter of a process or thread, such as `Z` for a zombie. `None` if it does
