@@ -42,6 +42,11 @@
 //! Acknowledged or received packets are reported all the same: an observer does not know who
 //! received a packet. A message in an inbox or a job that is delivered again is reported once.
 //!
+//! # Reading without losses
+//!
+//! A [`JoinedObserver`] reads packets of any type in the same form, but as a subscriber: publishers
+//! wait for it, and it loses nothing.
+//!
 //! # Cost
 //!
 //! One mapping for reading and one descriptor for each observer. A packet is copied once. The
@@ -50,14 +55,15 @@
 
 #![forbid(unsafe_code)]
 
+mod joined;
 mod seen_types;
 
-use crate::channel::{CarriedType, RecvError};
+use crate::channel::{CarriedType, RecvError, Taken};
 use crate::cluster::{MessageTag, WorkerId, parts_of_event};
 use crate::error::OpenError;
 use crate::inventory::{ObjectInfo, ObjectKind};
 use crate::packet::{self, Archived, Fingerprint, Invalid, Packet};
-use crate::ring::observer::{Copies, Look, PacketCopy, PassiveReader};
+use crate::ring::observer::{Copies, Look, PassiveReader};
 use crate::segment::PassiveSegment;
 use crate::segment::name::Name;
 #[cfg(feature = "dynamic")]
@@ -68,6 +74,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::ring::observer::ObserveFrom;
+pub use joined::JoinedObserver;
 
 /// Shortest pause between two looks at a ring without packets.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
@@ -106,9 +113,9 @@ pub enum Observed<'a> {
     Removed,
 }
 
-/// A copy of a packet that was published.
+/// A packet that was published: a copy, or in a [`JoinedObserver`] the packet in its slot.
 pub struct ObservedPacket<'a> {
-    copied: PacketCopy,
+    taken: Taken,
     carried: Option<&'a Arc<CarriedType>>,
     sender: Option<WorkerId>,
     event: Option<&'a str>,
@@ -233,7 +240,8 @@ impl Observer {
             _ => (None, None, payload),
         };
         let carried = self.types.of(&copied);
-        Ok(ObservedPacket { copied, carried, sender, event, archive })
+        let taken = Taken { position: copied.position, descriptor: copied.descriptor };
+        Ok(ObservedPacket { taken, carried, sender, event, archive })
     }
 
     /// Slots of 64 bytes between the next packet and the end of the ring.
@@ -252,12 +260,12 @@ impl fmt::Debug for Observer {
 impl<'a> ObservedPacket<'a> {
     /// The number of the packet's first slot since the ring was made. Ascending within a ring.
     pub fn position(&self) -> u64 {
-        self.copied.position
+        self.taken.position
     }
 
     /// Slots of 64 bytes that it takes.
     pub fn slots(&self) -> u64 {
-        self.copied.descriptor.span()
+        self.taken.descriptor.span()
     }
 
     /// The type of the packet. `None` if it is not known: the ring's memory of the type was given
@@ -343,7 +351,7 @@ impl<'a> ObservedPacket<'a> {
     }
 
     fn corrupt(&self, what: &str) -> RecvError {
-        RecvError::Corrupt(format!("at position {}: {what}", self.copied.position).into())
+        RecvError::Corrupt(format!("at position {}: {what}", self.taken.position).into())
     }
 }
 

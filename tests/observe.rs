@@ -11,9 +11,10 @@ mod support;
 
 use packetring::cluster::{Delivery, Request};
 use packetring::inventory::{ObjectInfo, ObjectKind};
-use packetring::observe::{ObserveFrom, Observed, Observer};
+use packetring::observe::{JoinedObserver, ObserveFrom, Observed, Observer};
 use packetring::{
-    Board, OpenError, Overflow, RecvError, Ring, TrySendError, Worker, inventory, one_of, packet,
+    Board, OpenError, Overflow, RecvError, Ring, TryRecvError, TrySendError, Worker, inventory,
+    one_of, packet,
 };
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -385,4 +386,101 @@ fn an_observer_goes_to_another_thread() {
         });
     });
     assert!(is_done.into_inner());
+}
+
+/// What both kinds of observers report of a packet.
+type Seen = (u64, String, Option<u16>, Option<String>, Vec<u8>);
+
+/// All packets that are there.
+fn drain(observer: &mut JoinedObserver) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    loop {
+        let result = observer.try_each(|packet| {
+            let event = packet.event().map(str::to_owned);
+            let (name, sender) = (packet.type_name().to_owned(), packet.sender().map(|id| id.0));
+            seen.push((packet.position(), name, sender, event, packet.archive().to_vec()));
+        });
+        match result {
+            Ok(number) => assert!(number > 0),
+            Err(TryRecvError::Empty) => return seen,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The packets that an observer without a place finds.
+fn observe(observer: &mut Observer) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while let Observed::Next(packet) = observer.try_next().unwrap() {
+        let event = packet.event().map(str::to_owned);
+        let (name, sender) = (packet.type_name().to_owned(), packet.sender().map(|id| id.0));
+        seen.push((packet.position(), name, sender, event, packet.archive().to_vec()));
+    }
+    seen
+}
+
+#[test]
+fn a_joined_observer_sees_the_same_and_publishers_wait_for_it() {
+    let cluster = unique("joined");
+    let worker = Worker::join(&cluster, "one").unwrap();
+    let ring = Ring::builder().capacity(16 << 10).open(&cluster).unwrap();
+    let mut out = ring.any_publisher().unwrap();
+    let mut topic = worker.publisher::<Checked>("numbers").unwrap();
+    let mut events = worker.events().unwrap();
+    let plain = || listed(&cluster, |object| object.kind == ObjectKind::Ring);
+    let joined = |kind| JoinedObserver::open(&listed(&cluster, |object| object.kind == kind));
+    let passive = |kind| {
+        Observer::open(&listed(&cluster, |object| object.kind == kind), ObserveFrom::Now).unwrap()
+    };
+    let kinds = [ObjectKind::Ring, ObjectKind::Topic, ObjectKind::Events];
+    let mut both = kinds.map(|kind| (joined(kind).unwrap(), passive(kind)));
+    for number in 0..20_u64 {
+        out.send(&number).unwrap();
+        out.send(&Checked::of(number)).unwrap();
+        topic.send(&Checked::of(number)).unwrap();
+        events.emit(&format!("event {number}"), &number).unwrap();
+    }
+    for (kind, (joined, passive)) in kinds.iter().zip(&mut both) {
+        let seen = drain(joined);
+        assert_eq!(seen, observe(passive), "{kind:?}");
+        assert_eq!(seen.len(), if *kind == ObjectKind::Ring { 40 } else { 20 }, "{kind:?}");
+        assert!(seen.iter().all(|(_, name, ..)| !name.is_empty()), "{kind:?}");
+    }
+
+    // No other subscriber is there, and the publisher does not pass it.
+    let mut sent = 0;
+    while out.try_send(&sent).is_ok() {
+        sent += 1;
+    }
+    assert!(matches!(out.try_send(&sent), Err(TrySendError::Full { .. })));
+    assert_eq!(drain(&mut both[0].0).len() as u64, sent);
+    out.try_send(&sent).unwrap();
+    assert_eq!(observer(&cluster, ObserveFrom::Now).backlog_slots(), 0);
+    let found = plain();
+    drop(both);
+    drop((out, ring));
+    assert!(matches!(JoinedObserver::open(&found), Err(OpenError::NotFound { .. })));
+}
+
+#[test]
+fn no_observer_joins_where_it_would_take_or_lose_packets() {
+    let cluster = unique("joined-not");
+    let worker = Worker::join(&cluster, "one").unwrap();
+    let _inbox = worker.inbox().unwrap();
+    let _jobs = worker.queue::<u64>("jobs").unwrap();
+    let _service = worker.service::<u64, u64>("add").unwrap();
+    let drops = || worker.topic("drops").overflow(Overflow::DropOldest);
+    let _drops = drops().publisher::<u64>().unwrap();
+    for (kind, says) in [
+        (ObjectKind::Inbox, "an inbox has one receiver"),
+        (ObjectKind::Queue, "each of its packets goes to one consumer"),
+        (ObjectKind::Requests, "each of its packets goes to one consumer"),
+        (ObjectKind::Directory, "it holds no packets"),
+        (ObjectKind::Topic, "it drops the oldest packets"),
+    ] {
+        let error = JoinedObserver::open(&listed(&cluster, |object| object.kind == kind));
+        let error = error.unwrap_err();
+        assert!(matches!(error, OpenError::BadSettings { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

@@ -7,7 +7,6 @@ use crate::channel::error::RecvError;
 use crate::channel::received::Info;
 use crate::channel::reports;
 use crate::channel::type_table;
-#[cfg(feature = "dynamic")]
 use crate::channel::type_table::CarriedType;
 #[cfg(feature = "handover")]
 use crate::channel::untyped::PacketId;
@@ -291,9 +290,7 @@ impl<'b> AnyPacket<'b> {
     /// [`Corrupt`](RecvError::Corrupt) if the ring does not know the type, or has no valid schema.
     #[cfg(feature = "dynamic")]
     pub fn schema(&self) -> Result<Schema, RecvError> {
-        let segment = &self.receiver.entry.segment;
-        let index = self.type_index();
-        match segment.with_types(|types| CarriedType::of(&types, index)) {
+        match self.carried() {
             Some(carried) => carried.layout().map_err(|error| self.corrupt(&error.to_string())),
             None => Err(self.corrupt("a type that was never registered")),
         }
@@ -318,6 +315,17 @@ impl<'b> AnyPacket<'b> {
             Ok(value) => Ok(value),
             Err(error) => Err(self.invalid_by(&error)),
         }
+    }
+
+    /// The place and the bytes of the packet, with the header that an event has before its archive.
+    pub(crate) fn parts(&self) -> (Taken, &'b [u8]) {
+        (self.taken, self.archive)
+    }
+
+    /// The packet's type, read from the ring. `None` if the ring does not know it.
+    pub(crate) fn carried(&self) -> Option<CarriedType> {
+        let segment = &self.receiver.entry.segment;
+        segment.with_types(|types| CarriedType::of(&types, self.type_index()))
     }
 
     fn type_index(&self) -> usize {
