@@ -2,8 +2,9 @@
 //! memory.
 //!
 //! It looks at objects without joining them: it takes no entry and no lock of a ring, and no living
-//! process notices it. `clean` alone changes something, through the library's
-//! [`purge_where`](packetring::inventory::purge_where).
+//! process notices it. `clean` changes something, through the library's
+//! [`purge_where`](packetring::inventory::purge_where); `replay` publishes packets, and
+//! `record --lossless` joins as a subscriber.
 
 #![forbid(unsafe_code)]
 

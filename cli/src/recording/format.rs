@@ -10,6 +10,9 @@
 //!                       event text, bytes
 //!         | 4: gap      stream u16, time u64, slots u64
 //!         | 5: removed  stream u16, time u64
+//!         | 6: worker   stream u16, time u64, id u16, name text
+//!         | 7: sample   stream u16, time u64, pid u32, packets u64, slots u64, lost u64,
+//!                       reader text, worker text
 //! text, bytes = length u32, content
 //! ```
 //!
@@ -17,13 +20,21 @@
 //! is 0xffff, an event that is none is empty. A stream and a type come before the first packet that
 //! has them, in each file; the streams are in the first block. A block is written at once: a
 //! process that is killed loses at most the block that it had not written.
+//!
+//! A worker is the name that a sender of a stream has from this time on; an id can get another
+//! name. A sample is the backlog of one reader: packets, or 2^64 - 1 if they could not be counted,
+//! slots, and the packets that a ring which drops the oldest took from it since it joined.
 
 use std::io::{self, Read, Write};
 
 /// The first bytes of each file.
-const MAGIC: &[u8; 8] = b"PKTRREC1";
+pub(super) const MAGIC: &[u8; 8] = b"PKTRREC1";
 /// No type, or no sender.
 pub(super) const NONE: u16 = u16::MAX;
+/// A number that is not known.
+pub(super) const UNKNOWN: u64 = u64::MAX;
+/// Length and checksum before the payload of a block.
+const HEAD: usize = 8;
 /// Bytes after which a block is written.
 const FULL_BLOCK: usize = 256 << 10;
 /// Longest payload that a reader accepts: a packet has at most 2 GiB.
@@ -37,6 +48,23 @@ pub(super) enum Entry<'a> {
     Packet(Packet<'a>),
     Gap { stream: u16, time: u64, slots: u64 },
     Removed { stream: u16, time: u64 },
+    Worker { stream: u16, time: u64, id: u16, name: &'a str },
+    Sample(Sample<'a>),
+}
+
+/// The backlog of a reader at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample<'a> {
+    pub(super) stream: u16,
+    pub(super) time: u64,
+    pub(super) pid: u32,
+    /// [`UNKNOWN`] if they could not be counted.
+    pub(super) packets: u64,
+    pub(super) slots: u64,
+    pub(super) lost: u64,
+    pub(super) reader: &'a str,
+    /// Empty if it has none, or none that is known.
+    pub(super) worker: &'a str,
 }
 
 /// A packet.
@@ -55,6 +83,7 @@ pub(super) struct Packet<'a> {
 #[derive(Debug)]
 pub(super) struct Writer<W> {
     out: W,
+    /// Room for the head, and the payload so far.
     block: Vec<u8>,
     /// Bytes that were written.
     written: u64,
@@ -64,7 +93,7 @@ impl<W: Write> Writer<W> {
     /// Begins a file.
     pub(super) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(MAGIC)?;
-        Ok(Self { out, block: Vec::new(), written: MAGIC.len() as u64 })
+        Ok(Self { out, block: vec![0; HEAD], written: MAGIC.len() as u64 })
     }
 
     /// Adds an entry. Writes the block if it is full.
@@ -75,28 +104,31 @@ impl<W: Write> Writer<W> {
 
     /// Returns true if entries wait to be written.
     pub(super) fn has_entries(&self) -> bool {
-        !self.block.is_empty()
+        self.block.len() > HEAD
     }
 
     /// Writes the entries so far as a block, in one call.
     pub(super) fn write_block(&mut self) -> io::Result<()> {
-        if self.block.is_empty() {
+        if !self.has_entries() {
             return Ok(());
         }
-        let len = u32::try_from(self.block.len())
+        let payload = &self.block[HEAD..];
+        let len = u32::try_from(payload.len())
             .map_err(|_| io::Error::other("a block of more than 4 GiB"))?;
-        let mut whole = Vec::with_capacity(self.block.len() + 8);
-        whole.extend(len.to_le_bytes());
-        whole.extend(crc32fast::hash(&self.block).to_le_bytes());
-        whole.append(&mut self.block);
-        self.out.write_all(&whole)?;
-        self.written += whole.len() as u64;
+        let sum = crc32fast::hash(payload);
+        self.block[..4].copy_from_slice(&len.to_le_bytes());
+        self.block[4..HEAD].copy_from_slice(&sum.to_le_bytes());
+        self.out.write_all(&self.block)?;
+        self.written += self.block.len() as u64;
+        self.block.truncate(HEAD);
+        // Not the memory of a packet that was much longer than the others.
+        self.block.shrink_to(2 * FULL_BLOCK);
         Ok(())
     }
 
     /// Bytes of the file with the block that is not written yet.
     pub(super) fn bytes(&self) -> u64 {
-        self.written + self.block.len() as u64
+        self.written + (self.block.len() - HEAD) as u64
     }
 
     /// The file.
@@ -144,6 +176,24 @@ fn put(block: &mut Vec<u8>, entry: &Entry<'_>) {
             block.push(5);
             block.extend(stream.to_le_bytes());
             block.extend(time.to_le_bytes());
+        }
+        Entry::Worker { stream, time, id, name } => {
+            block.push(6);
+            block.extend(stream.to_le_bytes());
+            block.extend(time.to_le_bytes());
+            block.extend(id.to_le_bytes());
+            text(block, name.as_bytes());
+        }
+        Entry::Sample(Sample { stream, time, pid, packets, slots, lost, reader, worker }) => {
+            block.push(7);
+            block.extend(stream.to_le_bytes());
+            block.extend(time.to_le_bytes());
+            block.extend(pid.to_le_bytes());
+            for number in [packets, slots, lost] {
+                block.extend(number.to_le_bytes());
+            }
+            text(block, reader.as_bytes());
+            text(block, worker.as_bytes());
         }
     }
 }
@@ -296,6 +346,22 @@ impl<'a> Entries<'a> {
             }),
             4 => Entry::Gap { stream: self.half()?, time: self.long()?, slots: self.long()? },
             5 => Entry::Removed { stream: self.half()?, time: self.long()? },
+            6 => Entry::Worker {
+                stream: self.half()?,
+                time: self.long()?,
+                id: self.half()?,
+                name: self.text()?,
+            },
+            7 => Entry::Sample(Sample {
+                stream: self.half()?,
+                time: self.long()?,
+                pid: u32::from_le_bytes(self.bytes()?),
+                packets: self.long()?,
+                slots: self.long()?,
+                lost: self.long()?,
+                reader: self.text()?,
+                worker: self.text()?,
+            }),
             _ => return None,
         })
     }

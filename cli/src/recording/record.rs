@@ -1,14 +1,18 @@
-//! `record FILE NAME...`: packets of rings into a file, without taking part in them.
+//! `record FILE NAME...`: packets of rings into a file, without taking part in them, or as a
+//! subscriber that loses nothing.
 
 use super::format::{Entry, NONE, Packet, Writer};
+use super::now;
 use super::rotation::{earlier_files, numbered};
+use super::samples::Samples;
+use super::source::{Found, Stream};
 use crate::extent::Extent;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::text;
 use clap::Args;
 use packetring::inventory::ObjectInfo;
-use packetring::observe::{ObserveFrom, Observed, ObservedPacket, Observer};
+use packetring::observe::ObservedPacket;
 use packetring::packet::Fingerprint;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
@@ -17,14 +21,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The longest time that a packet waits for its block to be written.
 const WRITE_EVERY: Duration = Duration::from_millis(200);
-/// Packets of one ring before the next ring's turn.
-const TURN: usize = 1024;
-/// Pause if no ring has a packet.
-const PAUSE: Duration = Duration::from_micros(200);
+/// The first pause if no ring has a packet: a small ring is full soon.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_micros(200);
 /// Least bytes of a file before the next begins.
 const LEAST_ROTATION: u64 = 4096;
 
@@ -38,6 +42,14 @@ pub(crate) struct RecordArgs {
     names: Vec<String>,
     #[command(flatten)]
     extent: Extent,
+    /// Joins the rings, topics and events as a subscriber: nothing is lost, and publishers wait for
+    /// the recorder
+    ///
+    /// Begins with the packets that are published from then on, and with the history of a ring that
+    /// has one. Inboxes, queues, services and rings that drop the oldest have no place for such a
+    /// reader: record them without --lossless.
+    #[arg(long, conflicts_with = "backlog")]
+    lossless: bool,
     /// Begins another file, FILE.2, FILE.3 and so on, when one has this size, as in 64M
     #[arg(long, value_name = "SIZE", value_parser = size)]
     rotate: Option<u64>,
@@ -104,29 +116,36 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     let mut streams = Vec::new();
     for name in &args.names {
         let object = names::find(&objects, name)?;
-        streams.push(Stream::open(object, args.extent.from())?);
+        streams.push(match args.lossless {
+            true => Stream::joined(object),
+            false => Stream::passive(object, args.extent.from()),
+        }?);
     }
     let is_ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let flag = Arc::clone(&is_ended);
         signal_hook::flag::register(signal, flag).map_err(Failure::failed)?;
     }
-    let mut recorder = Recorder::new(args, &streams)?;
+    let mut recorder = Recorder::new(args, &streams, &objects)?;
     let most = args.extent.most();
     let is_over = |now| is_ended.load(Ordering::Relaxed) || end.is_some_and(|end| now >= end);
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let now = Instant::now();
-        if recorder.done.packets >= most || is_over(now) || streams.iter().all(|one| one.is_removed)
-        {
+        if recorder.done.packets >= most || is_over(now) || streams.iter().all(|one| one.is_over) {
             break;
         }
+        recorder.sample(now)?;
         let mut is_idle = true;
         for (index, stream) in streams.iter_mut().enumerate() {
             is_idle &= !recorder.turn(index as u16, stream, most)?;
         }
         recorder.write_if_due(now, is_idle)?;
         if is_idle {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = LONGEST_PAUSE.min(2 * pause);
+        } else {
+            pause = SHORTEST_PAUSE;
         }
     }
     let done = recorder.finish()?;
@@ -146,27 +165,12 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     Ok(args.extent.outcome(done.packets))
 }
 
-/// A ring that is recorded.
-struct Stream {
-    name: String,
-    kind: &'static str,
-    observer: Observer,
-    is_removed: bool,
-}
-
-impl Stream {
-    fn open(object: &ObjectInfo, from: ObserveFrom) -> Result<Self, Failure> {
-        let observer = Observer::open(object, from)?;
-        let (name, kind) = (names::full(object), names::word(object.kind));
-        Ok(Self { name, kind, observer, is_removed: false })
-    }
-}
-
 /// Writes the files.
 struct Recorder<'a> {
     args: &'a RecordArgs,
     writer: Writer<File>,
     streams: Vec<(String, &'static str)>,
+    samples: Samples<'a>,
     /// Ids of types in the current file.
     types: HashMap<Fingerprint, u16>,
     /// When the block that is not written yet got its first entry.
@@ -181,7 +185,11 @@ struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    fn new(args: &'a RecordArgs, streams: &[Stream]) -> Result<Self, Failure> {
+    fn new(
+        args: &'a RecordArgs,
+        streams: &[Stream<'a>],
+        objects: &'a [ObjectInfo],
+    ) -> Result<Self, Failure> {
         let earlier =
             if args.rotate.is_some() { earlier_files(&args.file, args.force)? } else { Vec::new() };
         let file = create(&args.file, args.force)?;
@@ -192,8 +200,9 @@ impl<'a> Recorder<'a> {
         }
         let mut recorder = Self {
             args,
-            writer: Writer::new(file)?,
-            streams: streams.iter().map(|one| (one.name.clone(), one.kind)).collect(),
+            writer: Writer::new(file).map_err(|error| full(Some(&args.file), &error))?,
+            streams: streams.iter().map(Self::named).collect(),
+            samples: Samples::new(streams.iter().map(|one| one.object), objects),
             types: HashMap::new(),
             since: None,
             number: 1,
@@ -208,36 +217,48 @@ impl<'a> Recorder<'a> {
     /// Writes the streams, so that a file is a recording as soon as it is there.
     fn begin(&mut self) -> Result<(), Failure> {
         for (id, (name, kind)) in self.streams.iter().enumerate() {
-            self.writer.push(&Entry::Stream { id: id as u16, name, kind })?;
+            self.writer
+                .push(&Entry::Stream { id: id as u16, name, kind })
+                .map_err(|error| full(self.done.files.last(), &error))?;
         }
-        self.writer.write_block()?;
-        Ok(())
+        self.write_block()
+    }
+
+    fn named(stream: &Stream<'_>) -> (String, &'static str) {
+        (stream.name.clone(), names::word(stream.object.kind))
     }
 
     /// Takes the packets of a ring, and returns whether there were any.
-    fn turn(&mut self, id: u16, stream: &mut Stream, most: u64) -> Result<bool, Failure> {
-        for taken in 0..TURN {
-            if self.done.packets >= most || stream.is_removed {
-                return Ok(taken > 0);
-            }
-            match stream.observer.try_next().map_err(Failure::failed)? {
-                Observed::Next(packet) => {
-                    self.packet(id, &packet)?;
-                    self.done.packets += 1;
-                }
-                Observed::Skipped { slots } => {
-                    self.writer.push(&Entry::Gap { stream: id, time: now(), slots })?;
-                    self.done.gaps += 1;
-                    self.done.gap_slots += slots;
-                }
-                Observed::Removed => {
-                    self.writer.push(&Entry::Removed { stream: id, time: now() })?;
-                    stream.is_removed = true;
-                }
-                _ => return Ok(taken > 0),
-            }
+    fn turn(&mut self, id: u16, stream: &mut Stream<'_>, most: u64) -> Result<bool, Failure> {
+        let left = most - self.done.packets.min(most);
+        if stream.is_over || left == 0 {
+            return Ok(false);
         }
-        Ok(true)
+        let found = stream.turn(left, &mut |packet| self.packet(id, packet))?;
+        match found {
+            Found::Packets | Found::Nothing => {}
+            Found::Gap(slots) => {
+                self.push(&Entry::Gap { stream: id, time: now(), slots })?;
+                self.done.gaps += 1;
+                self.done.gap_slots += slots;
+            }
+            Found::End => self.push(&Entry::Removed { stream: id, time: now() })?,
+        }
+        Ok(found != Found::Nothing)
+    }
+
+    /// Writes the backlogs of the readers, if it is time.
+    fn sample(&mut self, at: Instant) -> Result<(), Failure> {
+        let path = self.done.files.last();
+        self.samples.take(at, |entry| self.writer.push(entry).map_err(|error| full(path, &error)))
+    }
+
+    fn push(&mut self, entry: &Entry<'_>) -> Result<(), Failure> {
+        self.writer.push(entry).map_err(|error| full(self.done.files.last(), &error))
+    }
+
+    fn write_block(&mut self) -> Result<(), Failure> {
+        self.writer.write_block().map_err(|error| full(self.done.files.last(), &error))
     }
 
     fn packet(&mut self, stream: u16, packet: &ObservedPacket<'_>) -> Result<(), Failure> {
@@ -250,7 +271,7 @@ impl<'a> Recorder<'a> {
                 None => {
                     let id = self.types.len() as u16;
                     self.types.insert(carried.fingerprint, id);
-                    self.writer.push(&Entry::Type {
+                    self.push(&Entry::Type {
                         id,
                         fingerprint: carried.fingerprint.0,
                         name: &carried.name,
@@ -260,7 +281,7 @@ impl<'a> Recorder<'a> {
                 }
             },
         };
-        self.writer.push(&Entry::Packet(Packet {
+        self.push(&Entry::Packet(Packet {
             stream,
             kind,
             time: now(),
@@ -269,6 +290,7 @@ impl<'a> Recorder<'a> {
             event: packet.event().unwrap_or_default(),
             archive: packet.archive(),
         }))?;
+        self.done.packets += 1;
         Ok(())
     }
 
@@ -279,7 +301,7 @@ impl<'a> Recorder<'a> {
         }
         let since = *self.since.get_or_insert(now);
         if is_idle || now - since >= WRITE_EVERY {
-            self.writer.write_block()?;
+            self.write_block()?;
             self.since = None;
         }
         Ok(())
@@ -290,15 +312,17 @@ impl<'a> Recorder<'a> {
             return Ok(());
         }
         // First the block, so that no packet is lost if the next file cannot be created.
-        self.writer.write_block()?;
+        self.write_block()?;
         self.number += 1;
         let path = numbered(&self.args.file, self.number);
         let file = create(&path, self.args.force)?;
-        let next = Writer::new(file)?;
+        let next = Writer::new(file).map_err(|error| full(Some(&path), &error))?;
         let last = std::mem::replace(&mut self.writer, next);
         self.count(last.bytes());
-        last.into_inner().sync_all()?;
+        let synced = last.into_inner().sync_all();
+        synced.map_err(|error| full(self.done.files.last(), &error))?;
         self.types.clear();
+        self.samples.begin_file();
         self.done.files.push(path);
         self.begin()?;
         while self.args.keep.is_some_and(|keep| self.done.files.len() as u64 > keep.max(1)) {
@@ -322,9 +346,10 @@ impl<'a> Recorder<'a> {
     }
 
     fn finish(mut self) -> Result<Recorded, Failure> {
-        self.writer.write_block()?;
+        self.write_block()?;
         self.count(self.writer.bytes());
-        self.writer.into_inner().sync_all()?;
+        let synced = self.writer.into_inner().sync_all();
+        synced.map_err(|error| full(self.done.files.last(), &error))?;
         self.done.kept_packets = self.complete.iter().map(|(packets, _)| packets).sum();
         self.done.kept_bytes = self.complete.iter().map(|(_, bytes)| bytes).sum();
         Ok(self.done)
@@ -343,11 +368,13 @@ fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {
     })
 }
 
-/// Nanoseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "a recording has the time of day")]
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+/// The error of a file that cannot be written.
+fn full(path: Option<&PathBuf>, error: &io::Error) -> Failure {
+    let path = path.map(|path| path.display().to_string()).unwrap_or_default();
+    Failure::failed(format_args!(
+        "{path:?} not written: {error}; the packets since the last block are not in it: free space, \
+         or choose another file"
+    ))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `replay FILE...`: the packets of a recording into a ring, or as text.
 
-use super::format::{End, Entries, Entry, NONE, Packet, Reader};
+use super::files::{self, RecordingFile};
+use super::format::{End, Entry, NONE, Packet};
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::tail;
@@ -11,9 +12,8 @@ use packetring::any::AnyPublisher;
 use packetring::dynamic::Schema;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Arguments of `replay`.
@@ -71,9 +71,9 @@ struct Replayed {
 
 /// Replays the files.
 pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let sources = args.files.iter().map(|path| Source::open(path));
+    let sources = args.files.iter().map(|path| RecordingFile::open(path));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let rings: BTreeSet<_> = sources.iter().flat_map(Source::rings).collect();
+    let rings: BTreeSet<_> = sources.iter().flat_map(RecordingFile::rings).collect();
     if let Some(stream) = &args.stream
         && !rings.is_empty()
         && !rings.contains(stream)
@@ -96,10 +96,7 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
     }
     let done = replay.done;
     for (path, at) in &done.cut {
-        let cut = format!(
-            "{}: the block at byte {at} is not whole: the recording ends before it",
-            path.display()
-        );
+        let cut = files::cut(path, *at);
         if !output.is_json {
             let cut = output.paint(YELLOW, text::plain(&cut));
             writeln!(output, "-- {cut}")?;
@@ -122,14 +119,8 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
             )?;
         }
     }
-    if !done.damaged.is_empty() {
-        let files = done.damaged.iter().map(|(path, at, unread)| {
-            format!(
-                "{path:?} is damaged at byte {at}: the {unread} bytes from there on were not read"
-            )
-        });
-        let files = files.collect::<Vec<_>>().join("; ");
-        return Err(Failure::failed(format_args!("{files}; take a copy of the file, if any")));
+    if let Some(damage) = files::damage(&done.damaged) {
+        return Err(damage);
     }
     Ok(if done.unknown > 0 && !args.print { Outcome::Found } else { Outcome::Done })
 }
@@ -140,38 +131,6 @@ fn open(name: &str) -> Result<AnyPublisher, Failure> {
         None => Ring::builder().open(name)?,
     };
     Ok(ring.any_publisher()?)
-}
-
-/// A file, with its first block, which has the rings.
-struct Source<'a> {
-    path: &'a Path,
-    reader: Reader<BufReader<File>>,
-    first: Option<Result<Vec<u8>, End>>,
-}
-
-impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Result<Self, Failure> {
-        let open = || {
-            let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
-            let first = reader.next_block()?;
-            Ok(Self { path, reader, first: Some(first) })
-        };
-        open().map_err(|error| unreadable(path, &error))
-    }
-
-    /// The names of the rings.
-    fn rings(&self) -> Vec<String> {
-        let Some(Ok(payload)) = &self.first else { return Vec::new() };
-        let name = |entry: Option<Entry<'_>>| match entry {
-            Some(Entry::Stream { name, .. }) => Some(name.to_owned()),
-            _ => None,
-        };
-        Entries::of(payload).filter_map(name).collect()
-    }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format_args!("{path:?} not read: {error}; choose another file"))
 }
 
 struct Replay<'a> {
@@ -192,36 +151,14 @@ struct Known {
 }
 
 impl Replay<'_> {
-    fn file(&mut self, source: Source<'_>, output: &mut Output) -> Result<(), Failure> {
-        let Source { path, mut reader, mut first } = source;
-        let mut known = Known::default();
-        loop {
-            let block = match first.take() {
-                Some(block) => block,
-                None => reader.next_block().map_err(|error| unreadable(path, &error))?,
-            };
-            let payload = match block {
-                Ok(payload) => payload,
-                Err(End::Whole) => return Ok(()),
-                Err(End::Cut(at)) => {
-                    self.done.cut.push((path.to_owned(), at));
-                    return Ok(());
-                }
-                Err(End::Damaged { at, unread }) => {
-                    self.done.damaged.push((path.to_owned(), at, unread));
-                    return Ok(());
-                }
-            };
-            for entry in Entries::of(&payload) {
-                let Some(entry) = entry else {
-                    return Err(Failure::failed(format_args!(
-                        "{path:?} has an entry that is not valid: a later version of this command \
-                         may have written it; use that version"
-                    )));
-                };
-                self.entry(&entry, &mut known, output)?;
-            }
+    fn file(&mut self, source: RecordingFile<'_>, output: &mut Output) -> Result<(), Failure> {
+        let (path, mut known) = (source.path.to_owned(), Known::default());
+        match source.read(|entry| self.entry(entry, &mut known, output))? {
+            End::Whole => {}
+            End::Cut(at) => self.done.cut.push((path, at)),
+            End::Damaged { at, unread } => self.done.damaged.push((path, at, unread)),
         }
+        Ok(())
     }
 
     fn entry(

@@ -14,6 +14,7 @@ mod clean;
 mod export;
 mod general;
 mod inspect;
+mod lossless;
 mod ls;
 mod recording;
 mod support;

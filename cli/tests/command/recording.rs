@@ -1,11 +1,11 @@
 //! `record` and `replay`: equal packets, kills, rotation, damaged files.
 
-use crate::support::{self, Prefix, Ran, command, eventually, run, signal, stop};
+use crate::support::{self, Folder, Prefix, Ran, command, eventually, run, signal, stop};
 use packetring::any::AnySubscriber;
 use packetring::{Ring, packet};
 use serde_json::Value;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 #[packet]
@@ -18,29 +18,8 @@ fn trade(amount: u64) -> Trade {
     Trade { symbol: format!("symbol {amount}"), amount }
 }
 
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(prefix: &Prefix) -> Self {
-        let folder = std::env::temp_dir().join(format!("packetring-record-{}", prefix.0));
-        std::fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The packets that a recording prints.
-fn printed(files: &[&str]) -> Vec<Value> {
+pub(crate) fn printed(files: &[&str]) -> Vec<Value> {
     let ran = run(&[&["replay", "--print", "--json"], files].concat());
     assert_eq!((ran.status, ran.error.as_str()), (0, ""), "{ran:?}");
     let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -89,13 +68,13 @@ fn a_recording_replays_to_equal_packets() {
 }
 
 /// Records until it is ended.
-fn start_recording(arguments: &[&str]) -> Child {
+pub(crate) fn start_recording(arguments: &[&str]) -> Child {
     let mut record = command(&[&["record"], arguments].concat());
     record.stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits until a recording has so many packets in whole blocks.
-fn wait_for(file: &str, packets: usize) {
+pub(crate) fn wait_for(file: &str, packets: usize) {
     eventually("the recording", || {
         let has_blocks = std::fs::metadata(file).is_ok_and(|file| file.len() > 8);
         (has_blocks && printed(&[file]).len() >= packets).then_some(())

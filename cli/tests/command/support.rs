@@ -49,6 +49,27 @@ impl Drop for Prefix {
     }
 }
 
+/// A folder that is removed at the end.
+pub(crate) struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn new(prefix: &Prefix) -> Self {
+        let folder = std::env::temp_dir().join(format!("packetring-record-{}", prefix.0));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Runs the command with these arguments.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
     Ran::of(&command(arguments).output().unwrap())

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ENTRIES: [Entry<'static>; 5] = [
+const ENTRIES: [Entry<'static>; 7] = [
     Entry::Stream { id: 0, name: "shop/events", kind: "events" },
     Entry::Type { id: 1, fingerprint: u128::MAX - 1, name: "Price", schema: "{}" },
     Entry::Packet(Packet {
@@ -16,6 +16,17 @@ const ENTRIES: [Entry<'static>; 5] = [
     }),
     Entry::Gap { stream: 0, time: 9, slots: 10 },
     Entry::Removed { stream: 0, time: 11 },
+    Entry::Worker { stream: 0, time: 12, id: 3, name: "billing" },
+    Entry::Sample(Sample {
+        stream: 0,
+        time: 13,
+        pid: 812,
+        packets: UNKNOWN,
+        slots: 14,
+        lost: 15,
+        reader: "subscriber 0",
+        worker: "",
+    }),
 ];
 
 fn file() -> Vec<u8> {

@@ -1,0 +1,85 @@
+//! Reads the files of a recording, entry by entry, for `replay` and `report`.
+
+use super::format::{End, Entries, Entry, Reader};
+use crate::output::Failure;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// A file, with its first block, which has the rings.
+pub(super) struct RecordingFile<'a> {
+    pub(super) path: &'a Path,
+    reader: Reader<BufReader<File>>,
+    first: Option<Result<Vec<u8>, End>>,
+}
+
+impl<'a> RecordingFile<'a> {
+    /// Opens a file; an error if it is no recording.
+    pub(super) fn open(path: &'a Path) -> Result<Self, Failure> {
+        let open = || {
+            let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
+            let first = reader.next_block()?;
+            Ok(Self { path, reader, first: Some(first) })
+        };
+        open().map_err(|error| unreadable(path, &error))
+    }
+
+    /// The names of the rings.
+    pub(super) fn rings(&self) -> Vec<String> {
+        let Some(Ok(payload)) = &self.first else { return Vec::new() };
+        let name = |entry: Option<Entry<'_>>| match entry {
+            Some(Entry::Stream { name, .. }) => Some(name.to_owned()),
+            _ => None,
+        };
+        Entries::of(payload).filter_map(name).collect()
+    }
+
+    /// Calls `each` with all entries, and returns how the file ends.
+    pub(super) fn read(
+        self,
+        mut each: impl FnMut(&Entry<'_>) -> Result<(), Failure>,
+    ) -> Result<End, Failure> {
+        let Self { path, mut reader, mut first } = self;
+        loop {
+            let block = match first.take() {
+                Some(block) => block,
+                None => reader.next_block().map_err(|error| unreadable(path, &error))?,
+            };
+            let payload = match block {
+                Ok(payload) => payload,
+                Err(end) => return Ok(end),
+            };
+            for entry in Entries::of(&payload) {
+                let Some(entry) = entry else {
+                    return Err(Failure::failed(format_args!(
+                        "{path:?} has an entry that is not valid: a later version of this command \
+                         may have written it; use that version"
+                    )));
+                };
+                each(&entry)?;
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format_args!("{path:?} not read: {error}; choose another file"))
+}
+
+/// The error of files with a damaged block: its position, and the bytes from there on. `None` if
+/// there are no such files.
+pub(super) fn damage(files: &[(PathBuf, u64, u64)]) -> Option<Failure> {
+    if files.is_empty() {
+        return None;
+    }
+    let files = files.iter().map(|(path, at, unread)| {
+        format!("{path:?} is damaged at byte {at}: the {unread} bytes from there on were not read")
+    });
+    let files = files.collect::<Vec<_>>().join("; ");
+    Some(Failure::failed(format_args!("{files}; take a copy of the file, if any")))
+}
+
+/// The line about a file whose last block, at this byte, is not whole.
+pub(super) fn cut(path: &Path, at: u64) -> String {
+    format!("{}: the block at byte {at} is not whole: the recording ends before it", path.display())
+}

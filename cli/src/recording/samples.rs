@@ -1,0 +1,106 @@
+//! Backlogs of readers and names of workers, which a recorder writes about once a second: read from
+//! outside, without a lock or a place in the rings.
+
+use super::format::{Entry, Sample, UNKNOWN};
+use super::now;
+use crate::rings;
+use packetring::inspect::{self, Inspection, RingInspection};
+use packetring::inventory::{ObjectInfo, ObjectKind};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Time between two samples.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The samples of a recorder.
+pub(super) struct Samples<'a> {
+    /// The object of each stream, and the directory of its cluster if its packets have senders.
+    objects: Vec<(&'a ObjectInfo, Option<&'a ObjectInfo>)>,
+    next: Instant,
+    /// The names that are in the current file, by stream and id.
+    names: HashMap<(u16, u16), String>,
+}
+
+impl<'a> Samples<'a> {
+    /// Samples of these objects of a list.
+    pub(super) fn new(
+        objects: impl Iterator<Item = &'a ObjectInfo>,
+        list: &'a [ObjectInfo],
+    ) -> Self {
+        let objects = objects.map(|object| (object, directory(object, list))).collect();
+        Self { objects, next: Instant::now(), names: HashMap::new() }
+    }
+
+    /// Another file begins: it gets all names.
+    pub(super) fn begin_file(&mut self) {
+        self.names.clear();
+        self.next = Instant::now();
+    }
+
+    /// Calls `put` with the entries of a sample, if it is time for one.
+    pub(super) fn take<E>(
+        &mut self,
+        at: Instant,
+        mut put: impl FnMut(&Entry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if at < self.next {
+            return Ok(());
+        }
+        for (stream, (object, directory)) in self.objects.iter().enumerate() {
+            let stream = stream as u16;
+            if let Some(Ok(Inspection::Directory(found))) = directory.map(ObjectInfo::inspect) {
+                for worker in &found.workers {
+                    let (key, name) = ((stream, worker.id.0), &worker.name);
+                    if self.names.get(&key) != Some(name) {
+                        put(&Entry::Worker { stream, time: now(), id: key.1, name })?;
+                        self.names.insert(key, name.clone());
+                    }
+                }
+            }
+            // A ring that was removed has no readers.
+            if let Ok(Inspection::Ring(ring)) = object.inspect() {
+                readers(stream, &ring, &mut put)?;
+            }
+        }
+        // After the inspection, so that a slow one does not take all the time.
+        self.next = Instant::now() + SAMPLE_EVERY;
+        Ok(())
+    }
+}
+
+/// The backlog of each reader, and of a queue.
+fn readers<E>(
+    stream: u16,
+    ring: &RingInspection,
+    put: &mut impl FnMut(&Entry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let time = now();
+    let mut sample = |pid, reader: &str, worker: &str, lag: inspect::Lag, lost| {
+        let packets = lag.packets.unwrap_or(UNKNOWN);
+        let slots = lag.slots;
+        put(&Entry::Sample(Sample { stream, time, pid, packets, slots, lost, reader, worker }))
+    };
+    if let Some(queue) = &ring.queue {
+        sample(0, "queue", "", queue.lag, 0)?;
+    }
+    for endpoint in &ring.endpoints {
+        let Some(lag) = endpoint.lag else { continue };
+        let is_own = endpoint.pid == std::process::id();
+        let reader = rings::role(endpoint);
+        let reader = if is_own { format!("{reader} (recorder)") } else { reader };
+        let worker = endpoint.worker.as_deref().unwrap_or_default();
+        sample(endpoint.pid, &reader, worker, lag, rings::evicted(endpoint))?;
+    }
+    Ok(())
+}
+
+/// The directory of an object's cluster, if its packets have senders.
+fn directory<'a>(object: &ObjectInfo, list: &'a [ObjectInfo]) -> Option<&'a ObjectInfo> {
+    let has_senders = matches!(object.kind, ObjectKind::Inbox | ObjectKind::Events);
+    let is_it = |one: &&ObjectInfo| {
+        one.kind == ObjectKind::Directory
+            && one.cluster == object.cluster
+            && one.prefix == object.prefix
+    };
+    list.iter().find(is_it).filter(|_| has_senders)
+}
