@@ -6,6 +6,7 @@ use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
 use crate::recording::record::RecordArgs;
 use crate::recording::replay::ReplayArgs;
+use crate::recording::report::ReportArgs;
 use crate::selection::Selection;
 use crate::tail::TailArgs;
 use crate::top::TopArgs;
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Publishes or prints the packets of a recording
     Replay(ReplayArgs),
+    /// Draws the rates, gaps, senders and backlogs of a recording on one HTML page
+    Report(ReportArgs),
     /// Exports figures of all rings as OpenMetrics: as text, into a file, or by HTTP
     Export(ExportArgs),
     /// Removes what dead processes left; never what a living process uses
@@ -152,6 +155,7 @@ impl Command {
             Self::Top(_) => "top",
             Self::Record(_) => "record",
             Self::Replay(_) => "replay",
+            Self::Report(_) => "report",
             Self::Export(_) => "export",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",

@@ -56,6 +56,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Top(args) => top::run(&args, output),
         Command::Record(args) => recording::record::run(&args, output),
         Command::Replay(args) => recording::replay::run(&args, output),
+        Command::Report(args) => recording::report::run(&args, output),
         Command::Export(args) => export::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),

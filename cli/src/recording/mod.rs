@@ -1,9 +1,10 @@
-//! `record` and `replay`.
+//! `record`, `replay` and `report`.
 
 mod files;
 mod format;
 pub(crate) mod record;
 pub(crate) mod replay;
+pub(crate) mod report;
 mod rotation;
 mod samples;
 mod source;

@@ -17,6 +17,7 @@ mod inspect;
 mod lossless;
 mod ls;
 mod recording;
+mod report;
 mod support;
 mod tail;
 mod top;

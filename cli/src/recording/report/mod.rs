@@ -1,0 +1,98 @@
+//! `report FILE... --to page.html`: a recording as one page with plots, or as JSON.
+
+mod bins;
+mod chart;
+mod figures;
+mod page;
+mod summary;
+
+use super::files::{self, RecordingFile};
+use super::format::{End, MAGIC};
+use crate::output::{Failure, Outcome, Output, YELLOW};
+use crate::text;
+use clap::Args;
+use figures::Figures;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use summary::Report;
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The files, in their order
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Writes this page, which replaces an earlier one. With --json it may be left out
+    #[arg(long, value_name = "PAGE")]
+    to: Option<PathBuf>,
+}
+
+/// Reads the files and writes the page.
+pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    if args.to.is_none() && !output.is_json {
+        return Err(Failure::Usage(
+            "no page to write: give --to page.html, or --json for the figures alone".to_owned(),
+        ));
+    }
+    if let Some(page) = &args.to {
+        refuse_recording(page)?;
+    }
+    let sources = args.files.iter().map(|path| RecordingFile::open(path));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let (mut figures, mut cut, mut damaged) = (Figures::default(), Vec::new(), Vec::new());
+    for source in sources {
+        figures.begin_file();
+        let path = source.path.to_owned();
+        let end = source.read(|entry| {
+            figures.add(entry);
+            Ok(())
+        })?;
+        match end {
+            End::Whole => {}
+            End::Cut(at) => cut.push((path, at)),
+            End::Damaged { at, unread } => damaged.push((path, at, unread)),
+        }
+    }
+    let mut report = Report::of(figures, args.files.clone());
+    (report.cut, report.damaged) = (cut, damaged);
+    if let Some(page) = &args.to {
+        std::fs::write(page, page::page(&report)).map_err(|error| {
+            Failure::failed(format_args!("{page:?} not written: {error}; choose another file"))
+        })?;
+    }
+    print(&report, args.to.as_deref(), output)?;
+    match files::damage(&report.damaged) {
+        Some(damage) => Err(damage),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn print(report: &Report, page: Option<&Path>, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json {
+        // One object a line: of a damaged recording the error is the only one.
+        return if report.damaged.is_empty() { output.json(report) } else { Ok(()) };
+    }
+    for (path, at) in &report.cut {
+        let cut = files::cut(path, *at);
+        let cut = output.paint(YELLOW, text::plain(&cut));
+        writeln!(output, "-- {cut}")?;
+    }
+    let page = page.map(|page| page.display().to_string()).unwrap_or_default();
+    let packets = text::count(report.packets as usize, "packet");
+    let rings = text::count(report.rings.len(), "ring");
+    writeln!(output, "{packets} of {rings} in {}", text::plain(&page))?;
+    Ok(())
+}
+
+/// A page does not replace a recording, if the arguments are mixed up.
+fn refuse_recording(page: &Path) -> Result<(), Failure> {
+    let mut start = Vec::new();
+    let read = File::open(page).and_then(|file| file.take(8).read_to_end(&mut start));
+    match read {
+        Ok(_) if start == MAGIC => Err(Failure::failed(format_args!(
+            "{page:?} is a recording, and the page would replace it; choose another file"
+        ))),
+        _ => Ok(()),
+    }
+}
