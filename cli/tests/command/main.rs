@@ -11,6 +11,7 @@
 )]
 
 mod clean;
+mod dashboard;
 mod export;
 mod general;
 mod inspect;
