@@ -7,7 +7,7 @@ use packetring::inspect::{Inspection, RingInspection};
 use packetring::observe::JoinedObserver;
 use packetring::{Overflow, TryRecvError, TrySendError, Worker, packet};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[packet]
 struct Order {
@@ -44,10 +44,11 @@ fn publishers_wait_for_a_lossless_recorder_and_no_packet_is_missing() {
     let mut out = ring.publisher::<u64>().unwrap();
     let (name, file) = (format!("{}:small", prefix.0), folder.file("l"));
     let child = start_recording(&[&file, &name, "--lossless"]);
+    let recorder = child.id();
     wait_for_readers(&prefix, "small", 1);
     out.send(&0).unwrap();
     wait_for(&file, 1);
-    stop(child.id());
+    stop(recorder);
     // No other subscriber is there: the recorder alone holds the publisher back.
     let mut sent = 1;
     while out.try_send(&sent).is_ok() {
@@ -55,7 +56,7 @@ fn publishers_wait_for_a_lossless_recorder_and_no_packet_is_missing() {
     }
     assert!(sent <= 65, "{sent}");
     assert!(matches!(out.try_send(&sent), Err(TrySendError::Full { .. })));
-    signal(child.id(), "CONT");
+    signal(recorder, "CONT");
     for number in sent..2000 {
         out.send(&number).unwrap();
     }
@@ -67,6 +68,10 @@ fn publishers_wait_for_a_lossless_recorder_and_no_packet_is_missing() {
     assert!(!ran.out.contains("gap"), "{}", ran.out);
     let values: Vec<_> = printed(&[&file]).iter().map(|line| line["value"].clone()).collect();
     assert_eq!(values, (0..2000).collect::<Vec<_>>());
+    // A report tells the recorder from the other readers.
+    let readers = run(&["report", &file, "--json"]).result()["rings"][0]["readers"].clone();
+    let readers: Vec<_> = readers.as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(readers, [&format!("subscriber 0 (recorder) of process {recorder}")]);
     wait_for_readers(&prefix, "small", 0);
 }
 
@@ -193,6 +198,9 @@ impl Digest {
     }
 }
 
+/// The time without a packet after which a reader gives up.
+const STALL: Duration = Duration::from_secs(60);
+
 /// Reads a ring as a subscriber until it has so many packets.
 fn digest(prefix: &str, name: &str, packets: u64) -> Digest {
     let objects = packetring::inventory().unwrap();
@@ -200,15 +208,16 @@ fn digest(prefix: &str, name: &str, packets: u64) -> Digest {
     let object = objects.iter().find(|one| one.name == name && is_it(&one.prefix)).unwrap();
     let mut observer = JoinedObserver::open(object).unwrap();
     println!("reading");
-    let mut digest = Digest::EMPTY;
+    let (mut digest, mut last) = (Digest::EMPTY, Instant::now());
     while digest.packets < packets {
         let result = observer.try_each(|packet| {
             let fingerprint = packet.fingerprint().unwrap();
             digest.add(fingerprint.0, packet.archive());
         });
         match result {
-            Ok(_) => {}
+            Ok(_) => last = Instant::now(),
             Err(TryRecvError::Empty | TryRecvError::Closed) => {
+                assert!(last.elapsed() < STALL, "{} of {packets} packets came", digest.packets);
                 std::thread::sleep(Duration::from_micros(100));
             }
             Err(error) => panic!("{error}"),
@@ -244,8 +253,8 @@ fn replays_to_equal_bytes(packets: u64) {
     let mut outs = rings.each_ref().map(|ring| ring.any_publisher().unwrap());
     let full = names.map(|name| format!("{}:{name}", prefix.0));
     let (file, count) = (folder.file("all"), packets.to_string());
-    let recorder =
-        start_recording(&[&file, &full[0], &full[1], "--lossless", "--json", "-n", &count]);
+    let record = [&file, &full[0], &full[1], "--lossless", "--json", "-n", &count, "--for", "300"];
+    let recorder = start_recording(&record);
     for name in names {
         wait_for_readers(&prefix, name, 1);
     }

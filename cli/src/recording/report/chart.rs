@@ -77,7 +77,8 @@ impl Chart<'_> {
     }
 }
 
-/// The path through all values. A value alone is a line over the whole width.
+/// The path through all values. A value alone is a dot, or a line over the whole width if there is
+/// one bin.
 fn path(values: &[Option<f64>], most: f64) -> String {
     let y = |value: f64| {
         let part = if most > 0.0 { value / most } else { 0.0 };
@@ -90,7 +91,7 @@ fn path(values: &[Option<f64>], most: f64) -> String {
         let _ = write!(path, "{verb}{x} {y:.1}");
     }
     if values.iter().flatten().count() == 1 {
-        path += &format!("h{}", values.len().max(2) - 1);
+        path += if values.len() == 1 { "h1" } else { "h0" };
     }
     path
 }
@@ -175,7 +176,8 @@ mod tests {
     #[test]
     fn a_path_leaves_out_bins_without_a_value() {
         assert_eq!(path(&[Some(0.0), None, Some(2.0)], 2.0), "M0 100.0L2 0.0");
-        assert_eq!(path(&[None, Some(1.0)], 1.0), "M1 0.0h1");
+        assert_eq!(path(&[None, Some(1.0)], 1.0), "M1 0.0h0");
+        assert_eq!(path(&[Some(1.0)], 1.0), "M0 0.0h1");
         assert_eq!(path(&[], 0.0), "");
     }
 
