@@ -24,14 +24,14 @@ impl<'a> RecordingFile<'a> {
         open().map_err(|error| unreadable(path, &error))
     }
 
-    /// The names of the rings.
-    pub(super) fn rings(&self) -> Vec<String> {
+    /// The names of the rings, and their kinds.
+    pub(super) fn streams(&self) -> Vec<(String, String)> {
         let Some(Ok(payload)) = &self.first else { return Vec::new() };
-        let name = |entry: Option<Entry<'_>>| match entry {
-            Some(Entry::Stream { name, .. }) => Some(name.to_owned()),
+        let stream = |entry: Option<Entry<'_>>| match entry {
+            Some(Entry::Stream { name, kind, .. }) => Some((name.to_owned(), kind.to_owned())),
             _ => None,
         };
-        Entries::of(payload).filter_map(name).collect()
+        Entries::of(payload).filter_map(stream).collect()
     }
 
     /// Calls `each` with all entries, and returns how the file ends.

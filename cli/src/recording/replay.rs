@@ -73,7 +73,8 @@ struct Replayed {
 pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let sources = args.files.iter().map(|path| RecordingFile::open(path));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let rings: BTreeSet<_> = sources.iter().flat_map(RecordingFile::rings).collect();
+    let rings = sources.iter().flat_map(RecordingFile::streams).map(|(name, _)| name);
+    let rings: BTreeSet<_> = rings.collect();
     if let Some(stream) = &args.stream
         && !rings.is_empty()
         && !rings.contains(stream)
@@ -148,6 +149,8 @@ struct Replay<'a> {
 struct Known {
     streams: HashMap<u16, String>,
     types: HashMap<u16, (String, Option<Schema>)>,
+    /// Names of senders, by stream and id.
+    workers: HashMap<(u16, u16), String>,
 }
 
 impl Replay<'_> {
@@ -174,6 +177,9 @@ impl Replay<'_> {
             Entry::Type { id, fingerprint, name, schema } => {
                 let schema = Schema::parse(schema, fingerprint).ok();
                 known.types.insert(id, (name.to_owned(), schema));
+            }
+            Entry::Worker { stream, id, name, .. } => {
+                known.workers.insert((stream, id), name.to_owned());
             }
             Entry::Packet(packet) if self.is_meant(packet.stream, known) => {
                 self.pace(packet.time, output)?;
@@ -252,7 +258,7 @@ impl Replay<'_> {
             position: packet.position,
             r#type: name,
             sender: (packet.sender != NONE).then_some(packet.sender),
-            sender_name: None,
+            sender_name: known.workers.get(&(packet.stream, packet.sender)).map(String::as_str),
             event: (!packet.event.is_empty()).then_some(packet.event),
             error: value.as_ref().err().cloned(),
             value: value.ok(),

@@ -169,7 +169,8 @@ fn events_are_recorded_with_their_names_and_a_deserted_ring_ends_the_recording()
     assert_eq!(sold.len(), 50);
     for (number, line) in sold.iter().enumerate() {
         assert_eq!(line["event"], format!("sold::{number}"));
-        assert_eq!((&line["sender"], &line["value"]), (&0.into(), &serde_json::json!([number, 7])));
+        assert_eq!((&line["sender"], &line["sender_name"]), (&0.into(), &"web".into()));
+        assert_eq!(line["value"], serde_json::json!([number, 7]));
     }
     let removed = lines.iter().filter(|line| line["removed"] == true).count();
     assert_eq!(removed, 2, "{lines:?}");
