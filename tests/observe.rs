@@ -466,11 +466,11 @@ fn a_joined_observer_sees_the_same_and_publishers_wait_for_it() {
 fn no_observer_joins_where_it_would_take_or_lose_packets() {
     let cluster = unique("joined-not");
     let worker = Worker::join(&cluster, "one").unwrap();
-    let _inbox = worker.inbox().unwrap();
-    let _jobs = worker.queue::<u64>("jobs").unwrap();
-    let _service = worker.service::<u64, u64>("add").unwrap();
-    let drops = || worker.topic("drops").overflow(Overflow::DropOldest);
-    let _drops = drops().publisher::<u64>().unwrap();
+    let inbox = worker.inbox().unwrap();
+    let jobs = worker.queue::<u64>("jobs").unwrap();
+    let service = worker.service::<u64, u64>("add").unwrap();
+    let topic = worker.topic("drops").overflow(Overflow::DropOldest);
+    let drops = topic.publisher::<u64>().unwrap();
     for (kind, says) in [
         (ObjectKind::Inbox, "an inbox has one receiver"),
         (ObjectKind::Queue, "each of its packets goes to one consumer"),
@@ -483,4 +483,6 @@ fn no_observer_joins_where_it_would_take_or_lose_packets() {
         assert!(matches!(error, OpenError::BadSettings { .. }), "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
     }
+    drop((inbox, jobs, service, drops));
+    worker.leave().unwrap();
 }

@@ -193,7 +193,7 @@ fn workers_and_readers_of_a_cluster_are_in_a_recording() {
     let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
     let [web, idle] =
         ["web", "idle"].map(|name| Worker::builder().prefix(&prefix.0).join("shop", name).unwrap());
-    let (mut events, _slow) = (web.events().unwrap(), idle.events().unwrap());
+    let (mut events, slow) = (web.events().unwrap(), idle.events().unwrap());
     for number in 0..30 {
         events.emit("sold", &Sold { article: format!("article {number}") }).unwrap();
     }
@@ -211,7 +211,7 @@ fn workers_and_readers_of_a_cluster_are_in_a_recording() {
     for reader in readers {
         assert_eq!((&reader["unit"], &reader["largest"]), (&"packets".into(), &30.into()));
     }
-    drop((events, _slow));
+    drop((events, slow));
 }
 
 const SCRIPT: &str = "<script>document.title='taken'</script>";
