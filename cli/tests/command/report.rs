@@ -277,6 +277,20 @@ fn a_damaged_recording_has_a_report_up_to_the_damage() {
 }
 
 #[test]
+fn a_file_of_an_earlier_build_is_read() {
+    let folder = Folder::new(&Prefix::new());
+    let file = folder.file("old.rec");
+    let old = Written::default().stream(0, "prices").packet_type(0, "Price");
+    old.packet(0, 1, 3, "x").gap(2, 8).removed(3).save(&file);
+    let (figures, page) = report(&file, &folder);
+    let ring = &figures["rings"][0];
+    assert_eq!((&ring["packets"], &ring["gap_slots"]), (&1.into(), &8.into()));
+    assert_eq!(ring["senders"][0]["name"], "worker 3");
+    assert!(page.contains("The recording has no sample of a reader."), "{page}");
+    assert_eq!(run(&["replay", &file, "--print"]).out.lines().count(), 3);
+}
+
+#[test]
 fn a_page_does_not_replace_a_recording() {
     let folder = Folder::new(&Prefix::new());
     let file = folder.file("a.rec");

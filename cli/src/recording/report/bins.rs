@@ -5,6 +5,9 @@ const MOST: usize = 240;
 /// The first width of a bin, in nanoseconds.
 const FIRST_WIDTH: u64 = 1_000_000;
 
+/// Classes of times between packets: 8 for each power of two.
+const CLASSES: usize = 8 * u64::BITS as usize;
+
 /// How two figures of one bin become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Merge {
@@ -95,12 +98,13 @@ pub(super) struct Spans {
 
 impl Spans {
     pub(super) fn new() -> Self {
-        Self { classes: vec![0; 64 * 8], count: 0, longest: 0 }
+        Self { classes: Vec::new(), count: 0, longest: 0 }
     }
 
     pub(super) fn add(&mut self, span: u64) {
         let exponent = span.max(8).ilog2();
         let class = 8 * exponent as usize + (span.max(8) >> (exponent - 3)) as usize % 8;
+        self.classes.resize(CLASSES, 0);
         self.classes[class] += 1;
         self.count += 1;
         self.longest = self.longest.max(span);
