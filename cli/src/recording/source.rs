@@ -121,16 +121,17 @@ impl Joined {
         }
         let objects = packetring::inventory()?;
         let own = std::process::id();
-        self.is_deserted = match objects.iter().find(|object| object.path == self.path) {
-            None => true,
-            Some(object) => {
-                let is_closed = matches!(
-                    object.inspect(),
-                    Ok(Inspection::Ring(ring)) if ring.status == RingStatus::Closed
-                );
-                is_closed || object.processes.iter().all(|process| *process == own)
+        let object = objects.iter().find(|object| object.path == self.path);
+        self.is_deserted = object.is_none_or(|object| match object.inspect() {
+            Ok(Inspection::Ring(ring)) => {
+                // A process of another container can have the id of this one: its endpoints count.
+                let living = ring.endpoints.iter().filter(|one| one.is_alive).count();
+                let is_alone = object.processes.iter().all(|process| *process == own);
+                ring.status == RingStatus::Closed || is_alone && living <= 1
             }
-        };
+            // The next receive finds out what is wrong with it.
+            _ => false,
+        });
         self.checked_at = Instant::now();
         Ok(())
     }

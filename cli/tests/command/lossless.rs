@@ -176,6 +176,28 @@ fn events_are_recorded_with_their_names_and_a_deserted_ring_ends_the_recording()
     assert_eq!(removed, 2, "{lines:?}");
 }
 
+#[test]
+fn a_publisher_that_leaves_does_not_end_a_recording_and_a_closed_ring_does() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let ring = prefix.ring().open("shifts").unwrap();
+    let (name, file) = (format!("{}:shifts", prefix.0), folder.file("s"));
+    let child = start_recording(&[&file, &name, "--lossless", "--json"]);
+    wait_for_readers(&prefix, "shifts", 1);
+    // Each publisher is the last one when it leaves.
+    for number in 0..3_u64 {
+        let mut out = ring.publisher::<u64>().unwrap();
+        out.send(&number).unwrap();
+        drop(out);
+        wait_for(&file, number as usize + 1);
+    }
+    ring.close().unwrap();
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    assert_eq!((ran.status, &ran.result()["packets"]), (0, &3.into()), "{ran:?}");
+    let values: Vec<_> = printed(&[&file]).iter().map(|line| line["value"].clone()).collect();
+    assert_eq!(values, [0.into(), 1.into(), 2.into(), serde_json::Value::Null]);
+    drop(ring);
+}
+
 /// A checksum of all bytes, types and their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
