@@ -25,6 +25,20 @@ pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
 #[expect(clippy::disallowed_types, reason = "this alias is the one that is allowed")]
 pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 
+/// A release fence that also orders non-temporal stores: those of copies past the caches
+/// (`packet::copying`), and those of the C library.
+///
+/// x86 alone has stores that no release orders.
+#[inline]
+pub(crate) fn fence_copies() {
+    fence(Ordering::Release);
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    // SAFETY: The instruction is part of SSE, which each processor of the architecture has.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// The light half of an asymmetric barrier: the compiler does not move a load above an earlier
 /// store. The `membarrier` of the other side does the same to the processor.
 ///

@@ -762,6 +762,59 @@ fn tails_of_any_length_are_filled_in_place() {
 }
 
 #[test]
+fn elements_are_copied_into_a_reservation() {
+    on_all(small, |ring| {
+        let (mut out, mut lines) = pair::<Tail<u64, f32>>(&ring);
+        for count in [0, 1, 7, 100] {
+            let values: Vec<f32> = (0..count).map(|at| at as f32 / 3.0).collect();
+            let mut room = out.reserve_tail(count).unwrap();
+            *room.head_mut() = 7.into();
+            room.copy_tail_from(&values).unwrap();
+            room.commit();
+            let found = lines.try_recv().unwrap();
+            assert_eq!(
+                found.tail.iter().map(|value| value.to_native()).collect::<Vec<_>>(),
+                values
+            );
+        }
+        let wrong = catch_unwind(AssertUnwindSafe(|| {
+            out.reserve_tail(3).unwrap().copy_tail_from(&[1.0]).is_ok()
+        }));
+        assert!(wrong.is_err());
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
+    });
+}
+
+/// A publisher tries both ways to copy within 64 laps.
+#[test]
+fn large_packets_are_whole_in_each_lap() {
+    const LEN: usize = 4096;
+    on_all(
+        || Ring::builder().capacity(32 * 1024),
+        |ring| {
+            let mut out = ring.any_publisher().unwrap();
+            let mut packets = ring.any_subscriber().unwrap();
+            let laps = 140;
+            for round in 0..laps * 2 {
+                let bytes = Noise::of(1, round).bytes(LEN);
+                let array: [u8; LEN] = bytes[..].try_into().unwrap();
+                out.send(&array).unwrap();
+                out.send(&bytes).unwrap();
+                let mut room = out.reserve_tail::<u64, u8>(LEN).unwrap();
+                *room.head_mut() = round.into();
+                room.copy_tail_from(&bytes).unwrap();
+                room.commit();
+                assert_eq!(*packets.try_recv().unwrap().open_as::<[u8; LEN]>().unwrap(), array);
+                assert_eq!(*packets.try_recv().unwrap().open_as::<Vec<u8>>().unwrap(), bytes[..]);
+                let last = packets.try_recv().unwrap();
+                let frame = last.open_as::<Tail<u64, u8>>().unwrap();
+                assert_eq!((frame.head.to_native(), &frame.tail[..]), (round, &bytes[..]));
+            }
+        },
+    );
+}
+
+#[test]
 fn empty_packets_and_packets_of_half_the_ring() {
     on_all(small, |ring| {
         let (mut out, mut marks) = pair::<Nothing>(&ring);

@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("segment", &["error", "failpoint", "sync", "sys", "trace"]),
     ("wait", &["failpoint", "segment", "sync", "sys"]),
     ("ring", &["failpoint", "segment", "sync"]),
-    ("packet", &["ring", "with"]),
+    ("packet", &["ring", "sync", "with"]),
     ("with", &[]),
     (
         "channel",

@@ -4,7 +4,7 @@ use super::error::{SendError, WaitingFor};
 use super::untyped::Sender;
 use crate::error::Form;
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
-use crate::packet::{AnyBits, Packet};
+use crate::packet::{AnyBits, Copying, Packet};
 use crate::ring::guard::WriteClaim;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
@@ -104,6 +104,7 @@ where
 #[must_use = "a reservation that is not committed publishes nothing"]
 pub struct ReservedTail<'a, H: Packet, E: Packet> {
     room: UninitTail<WriteClaim<'a, Sender>, H, E>,
+    copying: Copying,
 }
 
 impl<'a, H: Packet, E: Packet> ReservedTail<'a, H, E>
@@ -135,8 +136,9 @@ where
     /// The reservation of the room that was just claimed.
     fn claimed(sender: &'a mut Sender, type_index: u16, count: usize) -> Result<Self, SendError> {
         let len = tail_len_or_most::<H, E>(count);
+        let copying = sender.scratch.copies.way();
         match UninitTail::new(WriteClaim::new(sender, Descriptor::data(len, type_index)), count) {
-            Some(room) => Ok(Self { room }),
+            Some(room) => Ok(Self { room, copying }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }),
         }
     }
@@ -159,6 +161,22 @@ where
     /// The elements, to be written.
     pub fn tail_mut(&mut self) -> &mut [E::Archived] {
         self.room.get_mut().1
+    }
+
+    /// Copies all elements in. A list of 1 KiB or more is copied past the caches while that is
+    /// faster: the publisher measures it, for one lap of the ring in 64. So this can be several
+    /// times as fast as `tail_mut().copy_from_slice(..)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unserializable`](SendError::Unserializable) if an element has a serializer of its own that
+    /// refuses it. Elements in front of it are written.
+    ///
+    /// # Panics
+    ///
+    /// If the reservation is for another number of elements.
+    pub fn copy_tail_from(&mut self, elements: &[E]) -> Result<(), SendError> {
+        Ok(self.room.copy_tail_from(elements, self.copying)?)
     }
 
     /// Head and elements at once, to be written.

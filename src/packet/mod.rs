@@ -25,6 +25,7 @@
 
 pub mod borrowed;
 mod check;
+mod copying;
 pub mod describe;
 mod difference;
 mod error;
@@ -58,6 +59,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
+pub(crate) use self::copying::{Copying, LARGE};
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
@@ -95,6 +97,20 @@ pub(crate) fn write<T: Packet>(
     // SAFETY: A `WriteBuf` starts at a 16-aligned address and is valid for writes of `len` bytes,
     // which only its owner accesses. This function owns it.
     unsafe { T::write(value, room.start(), room.len(), scratch) }
+}
+
+/// Writes a copy of an archive.
+///
+/// # Panics
+///
+/// If the archive has another length than the room.
+pub(crate) fn write_archive(archive: &[u8], room: WriteBuf<'_>, scratch: &Scratch) {
+    assert!(archive.len() == room.len(), "an archive that does not fit");
+    // SAFETY: A `WriteBuf` is valid for writes of `len` bytes, which only its owner accesses. This
+    // function owns it, so `archive` lies elsewhere.
+    unsafe {
+        scratch.copies.way().copy(NonNull::from_ref(archive).cast(), room.start(), archive.len());
+    }
 }
 
 /// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value.

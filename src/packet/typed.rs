@@ -188,7 +188,7 @@ impl<T: sealed::Archives> Packet for T {
                 return Err(Unserializable::changed(len));
             }
             // SAFETY: The caller's promise about `out`; `len` equals the size of the root.
-            return unsafe { write::write_flat(value, out) };
+            return unsafe { write::write_flat(value, out, scratch.copies.way()) };
         }
         // SAFETY: The caller's promise about `out` and `len`.
         unsafe { write::write(value, out, len, scratch) }?;

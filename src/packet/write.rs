@@ -5,6 +5,7 @@
 //! as zeros, so that no byte of an older packet remains.
 
 use super::Unserializable;
+use super::copying::{CopyChoice, Copying, LARGE};
 use super::describe::Describe;
 use super::error::Explanation;
 use super::writer::{Counter, Counting, MAX_LEN, NoRoom, Resolving, RootOnly, SlotWriter, Writing};
@@ -52,7 +53,7 @@ where
     T: for<'a> Serialize<Writing<'a, E>, Archived: Describe>,
 {
     // SAFETY: The caller's promise about `out` and `len`; `writer` does not outlive this call.
-    let writer = unsafe { SlotWriter::new(out, len) };
+    let writer = unsafe { SlotWriter::new(out, len, scratch.copies.way()) };
     let mut serializer = Serializer::new(writer, scratch.acquire(), ());
     let parts = write_parts(value, Strategy::<_, E>::wrap(&mut serializer));
     let (root, resolver) = parts.map_err(Unserializable::refused)?;
@@ -78,7 +79,11 @@ pub(super) const fn is_copied<T: Archive>() -> bool {
 /// `out` is aligned to 16 and valid for writes of the root's size. Nothing else accesses these
 /// bytes during the call.
 #[inline]
-pub(super) unsafe fn write_flat<T>(value: &T, out: NonNull<u8>) -> Result<(), Unserializable>
+pub(super) unsafe fn write_flat<T>(
+    value: &T,
+    out: NonNull<u8>,
+    copying: Copying,
+) -> Result<(), Unserializable>
 where
     T: Serialize<Resolving<E>, Archived: Describe>,
 {
@@ -87,7 +92,14 @@ where
         // are initialized. `out` is aligned to 16, which is enough for the archived type and so for
         // `T`, and valid for as many bytes. Nothing else accesses these, so they do not overlap
         // `value`.
-        unsafe { out.cast::<T>().copy_from_nonoverlapping(NonNull::from_ref(value), 1) };
+        // A small copy is one of the type, so that the compiler keeps the value in registers.
+        unsafe {
+            if const { size_of::<T>() < LARGE } {
+                out.cast::<T>().copy_from_nonoverlapping(NonNull::from_ref(value), 1);
+            } else {
+                copying.copy(NonNull::from_ref(value).cast(), out, size_of::<T>());
+            }
+        }
         return Ok(());
     }
     let resolver =
@@ -131,10 +143,13 @@ where
     value.resolve(resolver, unsafe { Place::new_unchecked(pos, out.as_ptr()) });
 }
 
-/// Reusable scratch memory for serialization.
+/// Reusable scratch memory for serialization, and the way to copy large pieces.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct Scratch(Option<Arena>);
+pub struct Scratch {
+    arena: Option<Arena>,
+    pub(crate) copies: CopyChoice,
+}
 
 // SAFETY: The arena is private to this module, and every method takes `&mut self`: a shared
 // reference gives no access to it.
@@ -142,18 +157,18 @@ unsafe impl Sync for Scratch {}
 
 impl Scratch {
     /// Creates scratch memory without allocating. Types without pointers never need any.
-    pub const fn new() -> Self {
-        Self(None)
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Returns empty scratch memory, at least as large as the previous use needed.
     #[inline]
     pub(super) fn acquire(&mut self) -> ArenaHandle<'_> {
-        self.0.get_or_insert_default().acquire()
+        self.arena.get_or_insert_default().acquire()
     }
 
     #[cfg(test)]
     pub(super) fn capacity(&mut self) -> usize {
-        self.0.as_ref().map_or(0, Arena::capacity)
+        self.arena.as_ref().map_or(0, Arena::capacity)
     }
 }

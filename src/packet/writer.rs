@@ -3,6 +3,7 @@
 //!
 //! Positions count from the start of the archive, which is aligned to 16 bytes.
 
+use super::copying::Copying;
 use rkyv::rancor::{Source, Strategy, fail};
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::ser::{Allocator, Positional, Serializer, Writer};
@@ -107,6 +108,7 @@ pub(super) struct SlotWriter<'a> {
     out: NonNull<u8>,
     len: usize,
     pos: usize,
+    copying: Copying,
     _room: PhantomData<&'a mut [u8]>,
 }
 
@@ -116,9 +118,9 @@ impl SlotWriter<'_> {
     /// For the writer's lifetime, `out` is valid for writes of `len` bytes, and nothing else
     /// accesses them.
     #[inline]
-    pub(super) unsafe fn new(out: NonNull<u8>, len: usize) -> Self {
+    pub(super) unsafe fn new(out: NonNull<u8>, len: usize, copying: Copying) -> Self {
         // Invariant 1 is the caller's promise; 2 holds because 0 <= len.
-        Self { out, len, pos: 0, _room: PhantomData }
+        Self { out, len, pos: 0, copying, _room: PhantomData }
     }
 }
 
@@ -139,9 +141,7 @@ impl<E: Source> Writer<E> for SlotWriter<'_> {
         // 1 the target is valid for writes. `bytes` does not overlap it: only `self` accesses the
         // target.
         unsafe {
-            self.out
-                .add(self.pos)
-                .copy_from_nonoverlapping(NonNull::from_ref(bytes).cast(), bytes.len())
+            self.copying.copy(NonNull::from_ref(bytes).cast(), self.out.add(self.pos), bytes.len())
         };
         self.pos += bytes.len();
         Ok(())

@@ -90,18 +90,6 @@ impl<'a> WriteBuf<'a> {
         (bytes, rest)
     }
 
-    /// Fills all of the room with a copy of an archive.
-    ///
-    /// # Panics
-    ///
-    /// If the archive has another length than the room.
-    pub(crate) fn copy_from(self, archive: &[u8]) {
-        assert!(archive.len() == self.len, "an archive that does not fit");
-        // SAFETY: invariants 1 and 2; this value ends here.
-        let room = unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) };
-        room.copy_from_slice(archive);
-    }
-
     /// The first byte.
     #[inline]
     pub(crate) fn start(&self) -> NonNull<u8> {

@@ -14,7 +14,7 @@ use crate::channel::error::{SendAllError, SendError, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::packet::{self, Packet, Scratch, Unserializable};
+use crate::packet::{self, LARGE, Packet, Scratch, Unserializable};
 use crate::ring::claim::Writer;
 use crate::ring::gate::Gate;
 use crate::ring::geometry::span;
@@ -160,8 +160,9 @@ impl Sender {
     ) -> Result<u64, F> {
         self.claim::<F>(archive.len(), timeout)?;
         let descriptor = Descriptor::data(archive.len(), type_index).with_tag(tag);
-        let filled = guard::publish(&mut self.writer, descriptor, |room| {
-            room.copy_from(archive);
+        let Self { writer, scratch, .. } = self;
+        let filled = guard::publish(writer, descriptor, |room| {
+            packet::write_archive(archive, room, scratch);
             Ok::<(), Unserializable>(())
         });
         let position = filled.map_err(|error| self.aborted(error))?;
@@ -218,7 +219,8 @@ impl Sender {
             }
             None => (self.measure_some(values, &mut lens)?, lens.map(span)),
         };
-        let count = self.claim_many::<F>(&spans[..count], timeout)?;
+        let (position, count) = self.claim_many::<F>(&spans[..count], timeout)?;
+        self.choose_copying(T::FLAT_LEN.unwrap_or(lens[0]), position);
         for (index, value) in values[..count].iter().enumerate() {
             let len = T::FLAT_LEN.unwrap_or_else(|| lens[index]);
             if let Err(error) = self.fill(&[], value, Descriptor::data(len, type_index)) {
@@ -343,26 +345,36 @@ impl Sender {
     ) -> Result<u64, F> {
         self.check_len(len)?;
         let span = span(len);
-        match self.writer.claim(span) {
-            Ok(position) => Ok(position),
-            Err(full) => self.wait_for_room(full, span, timeout),
-        }
+        let position = match self.writer.claim(span) {
+            Ok(position) => position,
+            Err(full) => self.wait_for_room::<F>(full, span, timeout)?,
+        };
+        self.choose_copying(len, position);
+        Ok(position)
     }
 
-    /// Claims room for as many of the packets as fit in one claim, and waits for it. Returns their
-    /// number.
+    /// Claims room for as many of the packets as fit in one claim, and waits for it. Returns its
+    /// position and their number.
     fn claim_many<F: Form<SendError, WaitingFor>>(
         &mut self,
         spans: &[u64],
         timeout: Timeout,
-    ) -> Result<usize, F> {
+    ) -> Result<(u64, usize), F> {
         let claimed = match self.writer.claim_many(spans) {
             Ok(claimed) => claimed,
             Err(full) => {
                 F::retry(|| self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans)))?
             }
         };
-        Ok(claimed.1)
+        Ok(claimed)
+    }
+
+    /// Chooses how to copy a packet that was just claimed, if it is large.
+    #[inline(always)]
+    fn choose_copying(&mut self, len: usize, position: u64) {
+        if len >= LARGE {
+            self.scratch.copies.enter(position / self.writer.geometry().capacity);
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Guards over space for one packet, to be filled in place.
 
-use super::super::{AnyBits, Packet, describe::Describe, emplace_tail, tail_len};
+use super::super::{
+    AnyBits, Copying, Packet, Scratch, Unserializable, describe::Describe, emplace_tail, tail_len,
+};
 use crate::ring::buffer::WriteTarget;
+use rkyv::util::Align;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// Space for one packet of fixed size, to be filled in place.
@@ -118,6 +122,48 @@ where
         // are valid values, because both types are `AnyBits`. By invariant 2 nothing else writes to
         // them.
         unsafe { (self.head.as_ref(), self.tail.as_ref()) }
+    }
+
+    /// Copies all elements in: values whose archives are byte copies of them at once, others one by
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// If an element refuses to be serialized.
+    ///
+    /// # Panics
+    ///
+    /// If the number of elements differs.
+    pub(crate) fn copy_tail_from(
+        &mut self,
+        elements: &[E],
+        copying: Copying,
+    ) -> Result<(), Unserializable> {
+        let (_, tail) = self.get_mut();
+        assert!(
+            elements.len() == tail.len(),
+            "{} elements for a reservation of {}",
+            elements.len(),
+            tail.len()
+        );
+        if E::IS_COPIED {
+            let (from, to) = (NonNull::from_ref(elements).cast(), NonNull::from_mut(tail).cast());
+            // SAFETY: The bytes of a copied type are those of its archive, so both have as many. The
+            // two do not overlap, because `tail` is borrowed mutably.
+            unsafe { copying.copy(from, to, size_of_val(elements)) };
+            return Ok(());
+        }
+        let mut scratch = Scratch::default();
+        for (element, place) in elements.iter().zip(tail) {
+            let mut archived = Align(MaybeUninit::<E::Archived>::uninit());
+            let out = NonNull::from_mut(&mut archived.0).cast();
+            // SAFETY: `out` is valid for writes of one archived element, which is the whole archive
+            // of a type without pointers, and nothing else accesses it. `Align` aligns to 16.
+            unsafe { E::write(element, out, size_of::<E::Archived>(), &mut scratch)? };
+            // SAFETY: All of it was written just now.
+            *place = unsafe { archived.0.assume_init() };
+        }
+        Ok(())
     }
 
     /// Returns head and elements for writing.

@@ -9,7 +9,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::gate;
 use crate::ring::overflow;
 use crate::segment::settings::Overflow;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, fence_copies};
 
 /// A publisher raises its limit this number of times in a lap.
 const STEPS: u64 = 4;
@@ -61,7 +61,7 @@ impl Writer {
         published.store(limit.max(published.load(Ordering::Relaxed)), Ordering::Release);
         // Pairs with the fence in `PassiveReader::copy`: an observer that copied a word that is
         // written from here on sees the limit.
-        fence(Ordering::Release);
+        fence_copies();
     }
 
     /// Raises the limit for packets of these spans at `position`, as far as slots are free.

@@ -167,7 +167,8 @@ const ROOM: usize = 48;
 /// Writes a value of `len` bytes, all equal to `byte`.
 fn write(writer: &mut CellWriter, len: usize, byte: u8) -> Result<(), Hindrance> {
     let written = writer.write(0, len, |room| {
-        room.copy_from(&vec![byte; len]);
+        // SAFETY: the room is valid for writes of its length, and this closure owns it.
+        unsafe { room.start().write_bytes(byte, room.len()) };
         Ok::<(), ()>(())
     });
     written.map(Result::unwrap)
