@@ -10,6 +10,7 @@
 
 mod args;
 mod clean;
+mod counters;
 mod doctor;
 mod export;
 mod extent;

@@ -1,26 +1,30 @@
 //! Figures as the text of OpenMetrics.
 
+use super::endpoints;
 use crate::names;
 use crate::rings::{self, Summary};
 use packetring::cluster::WorkerState;
 use packetring::inspect::{InspectedObject, Inspection, RingInspection};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// A metric with its lines.
-struct Family {
+pub(super) struct Family {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
     lines: String,
 }
 
+/// The units that the name of a metric may end with.
+const UNITS: [&str; 2] = ["bytes", "seconds"];
+
 impl Family {
-    fn new(name: &'static str, kind: &'static str, help: &'static str) -> Self {
+    pub(super) fn new(name: &'static str, kind: &'static str, help: &'static str) -> Self {
         Self { name, kind, help, lines: String::new() }
     }
 
     /// Adds a figure with these labels.
-    fn add(&mut self, labels: &[(&str, &str)], value: u64) {
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
         let end = if self.kind == "counter" { "_total" } else { "" };
         let labels = labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text)));
         let labels = labels.collect::<Vec<_>>().join(",");
@@ -48,13 +52,22 @@ pub(super) fn text(objects: &[InspectedObject]) -> String {
         Family::new("packetring_missed_packets", "counter", "Packets that a reader lost."),
         Family::new("packetring_worker_alive", "gauge", "1 if the worker lives."),
     ];
+    let mut counters = endpoints::families();
     for object in objects {
         add_object(&mut all, object);
+        if let Ok(Inspection::Ring(ring)) = &object.content {
+            let (name, kind) = (names::full(&object.info), names::word(object.info.kind));
+            endpoints::add(&mut counters, [("object", &name), ("kind", kind)], ring);
+        }
     }
     let mut text = String::new();
-    for family in all.iter().filter(|family| !family.lines.is_empty()) {
+    for family in all.iter().chain(&counters).filter(|family| !family.lines.is_empty()) {
         let Family { name, kind, help, lines } = family;
-        let _ = write!(text, "# TYPE {name} {kind}\n# HELP {name} {help}\n{lines}");
+        let _ = writeln!(text, "# TYPE {name} {kind}");
+        if let Some(unit) = UNITS.iter().find(|unit| name.ends_with(*unit)) {
+            let _ = writeln!(text, "# UNIT {name} {unit}");
+        }
+        let _ = write!(text, "# HELP {name} {help}\n{lines}");
     }
     text + "# EOF\n"
 }
@@ -103,8 +116,8 @@ fn add_ring(all: &mut [Family; 12], labels: [(&str, &str); 2], ring: &RingInspec
     }
     for (side, counts) in [("readers", ring.readers), ("writers", ring.writers)] {
         let labels = [labels[0], labels[1], ("side", side)];
-        notifications.add(&labels, counts.notifications.into());
-        sleeps.add(&labels, counts.sleeps.into());
+        notifications.add(&labels, counts.notifications);
+        sleeps.add(&labels, counts.sleeps);
     }
     let queue = ring.queue.map(|queue| ("queue".to_owned(), None, queue.lag, 0));
     let readers = ring.endpoints.iter().filter_map(|one| {

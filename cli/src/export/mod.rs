@@ -1,5 +1,6 @@
 //! `export`: the figures of all rings as OpenMetrics, printed, written into a file or by HTTP.
 
+mod endpoints;
 mod metrics;
 
 use crate::output::{Failure, Outcome, Output};

@@ -2,6 +2,7 @@
 
 use super::schema;
 use super::slots::SlotUse;
+use crate::counters::{self, Counts};
 use crate::ls::Listed;
 use crate::rings::{self, Backlog, Blocker};
 use crate::workers::Worker;
@@ -91,6 +92,8 @@ pub(crate) struct Endpoint {
     evicted: u64,
     claimed_slots: Option<u64>,
     types: Vec<u16>,
+    seconds_since_join: f64,
+    counters: Counts,
 }
 
 /// A packet type.
@@ -217,6 +220,8 @@ impl Endpoint {
             evicted: rings::evicted(one),
             claimed_slots: one.claim.map(|claim| claim.slots),
             types: one.types.clone(),
+            seconds_since_join: counters::since_join(one).as_secs_f64(),
+            counters: Counts::of(one),
         }
     }
 }

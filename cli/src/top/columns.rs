@@ -1,6 +1,7 @@
 //! The columns of both tables of `top`: rings, and the endpoints of the selected one.
 
-use super::model::{Endpoint, HISTORY, Row};
+use super::endpoints::Endpoint;
+use super::model::{HISTORY, Row};
 use crate::rings;
 use crate::text::{self, plain};
 use ratatui::layout::Constraint;
@@ -9,16 +10,17 @@ use ratatui::layout::Constraint;
 pub(super) type EndpointColumn = (&'static str, Constraint, u16, fn(&Endpoint) -> String);
 
 /// A narrow list leaves out columns, so that no number is cut. The process id comes first to stay.
-pub(super) const ENDPOINT_COLUMNS: [EndpointColumn; 7] = [
+pub(super) const ENDPOINT_COLUMNS: [EndpointColumn; 10] = [
     ("ENDPOINT", Constraint::Min(14), 23, |one| one.role.clone()),
     ("PID", Constraint::Length(8), 8, |one| one.pid.to_string()),
     ("WORKER", Constraint::Min(10), 54, |one| {
         one.worker.as_deref().map_or("-".into(), |name| plain(name).into_owned())
     }),
     ("STATE", Constraint::Length(8), 32, |one| one.state.to_owned()),
-    ("SLOTS/S", Constraint::Length(11), 66, |one| {
-        one.slots_per_second.map_or_else(|| "-".to_owned(), rate)
-    }),
+    ("PACKETS/S", Constraint::Length(9), 66, |one| rate(one.packets_per_second)),
+    ("BYTES/S", Constraint::Length(9), 86, |one| text::bytes(one.bytes_per_second as u64)),
+    ("TOTAL", Constraint::Length(10), 97, |one| number(one.counters.packets)),
+    ("BLOCKED", Constraint::Length(7), 108, |one| percent(one.blocked)),
     ("BEHIND", Constraint::Length(10), 43, |one| rings::backlog_text(one.lag)),
     ("MISSED", Constraint::Length(8), 75, |one| one.missed.to_string()),
 ];
@@ -43,21 +45,22 @@ const fn column(
 }
 
 /// A narrow screen leaves out columns.
-pub(super) const RING_COLUMNS: [RingColumn; 12] = [
-    column("RING", Constraint::Fill(2), 0, |row, _| plain(&row.name).into_owned()),
+pub(super) const RING_COLUMNS: [RingColumn; 13] = [
+    column("RING", Constraint::Fill(3), 0, |row, _| plain(&row.name).into_owned()),
     column("KIND", Constraint::Length(7), 90, |row, _| row.kind.to_owned()),
-    column("SLOTS/S", Constraint::Length(8), 0, |row, _| rate(row.slots_per_second)),
+    column("PACKETS/S", Constraint::Length(9), 0, |row, _| rate(row.packets_per_second)),
     column("BYTES/S", Constraint::Length(9), 80, |row, _| text::bytes(row.bytes_per_second as u64)),
     column("LAST", Constraint::Length(HISTORY as u16), 100, |row, _| sparkline(&row.history)),
     column("FULL", Constraint::Length(4), 0, |row, _| {
-        row.fill.map_or_else(|| "-".to_owned(), |fill| format!("{:.0}%", fill * 100.0))
+        row.fill.map_or_else(|| "-".to_owned(), percent)
     }),
+    column("BLOCKED", Constraint::Length(7), 110, |row, _| percent(row.blocked)),
     column("BEHIND", Constraint::Length(8), 0, |row, _| rings::backlog_text(row.backlog)),
     column("WRITERS", Constraint::Length(7), 120, |row, _| row.writers.to_string()),
     column("READERS", Constraint::Length(7), 120, |row, _| row.readers.to_string()),
     column("MISSED", Constraint::Length(6), 70, |row, _| row.missed.to_string()),
-    column("WAKES/S", Constraint::Length(7), 110, |row, _| rate(row.wakes_per_second)),
-    column("STATE", Constraint::Fill(3), 0, |row, width| row.state_within(width)),
+    column("WAKES/S", Constraint::Length(7), 150, |row, _| rate(row.wakes_per_second)),
+    column("STATE", Constraint::Fill(5), 0, |row, width| row.state_within(width)),
 ];
 
 /// A rate with as many digits as matter.
@@ -69,6 +72,16 @@ pub(super) fn rate(number: f64) -> String {
         number if number < 9_999_500.0 => format!("{:.0}k", number / 1e3),
         number => format!("{:.1}M", number / 1e6),
     }
+}
+
+/// A part of 1.
+pub(super) fn percent(part: f64) -> String {
+    format!("{:.0}%", part * 100.0)
+}
+
+/// A total that fits into ten characters.
+fn number(number: u64) -> String {
+    if number < 10_000_000_000 { number.to_string() } else { rate(number as f64) }
 }
 
 /// Rates as bars, relative to the highest.

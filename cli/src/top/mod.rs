@@ -1,6 +1,7 @@
 //! `top`: live rates, lags and blocked publishers of all rings.
 
 mod columns;
+mod endpoints;
 mod model;
 mod screen;
 
@@ -11,7 +12,7 @@ use crate::rings;
 use crate::selection::NamedSelection;
 use crate::text::{self, Align, Cell, Table};
 use clap::Args;
-use columns::rate;
+use columns::{percent, rate};
 use model::{Column, Sampler, View};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -147,8 +148,11 @@ fn print(view: &View, output: &mut Output) -> Result<(), Failure> {
     let mut table = Table::new([
         ("RING", Align::Left),
         ("KIND", Align::Left),
-        ("SLOTS/S", Align::Right),
+        ("PACKETS/S", Align::Right),
         ("BYTES/S", Align::Right),
+        ("SENT", Align::Right),
+        ("RECEIVED", Align::Right),
+        ("BLOCKED", Align::Right),
         ("FULL", Align::Right),
         ("BEHIND", Align::Right),
         ("WRITERS", Align::Right),
@@ -158,12 +162,15 @@ fn print(view: &View, output: &mut Output) -> Result<(), Failure> {
         ("STATE", Align::Left),
     ]);
     for row in &view.rings {
-        let fill = row.fill.map_or_else(|| "-".to_owned(), |fill| format!("{:.0}%", fill * 100.0));
+        let fill = row.fill.map_or_else(|| "-".to_owned(), percent);
         table.push([
             text::plain(&row.name).into_owned().into(),
             row.kind.into(),
-            rate(row.slots_per_second).into(),
+            rate(row.packets_per_second).into(),
             text::bytes(row.bytes_per_second as u64).into(),
+            row.sent.packets.to_string().into(),
+            row.received.packets.to_string().into(),
+            percent(row.blocked).into(),
             fill.into(),
             rings::backlog_text(row.backlog).into(),
             row.writers.to_string().into(),

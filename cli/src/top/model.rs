@@ -1,5 +1,7 @@
 //! The figures of `top`: two snapshots of all rings, and what changed between them.
 
+use super::endpoints::Endpoint;
+use crate::counters::Counts;
 use crate::names;
 use crate::rings::{self, Backlog, Blocker};
 use crate::selection::NamedSelection;
@@ -47,6 +49,15 @@ pub(super) struct Row {
     pub(super) tail: u64,
     pub(super) slots_per_second: f64,
     pub(super) bytes_per_second: f64,
+    /// Packets that the publishers sent, which are there now.
+    pub(super) packets_per_second: f64,
+    /// Packets that the readers received, which are there now, each reader for itself.
+    pub(super) received_per_second: f64,
+    /// The part of the time, of 1, that the publisher slept for room that slept most.
+    pub(super) blocked: f64,
+    /// What the publishers counted that are there now, and what the readers did.
+    pub(super) sent: Counts,
+    pub(super) received: Counts,
     /// Used slots, of 1.
     pub(super) fill: Option<f64>,
     pub(super) backlog: Option<Backlog>,
@@ -68,19 +79,6 @@ pub(super) struct Row {
     /// The last rates in slots, the oldest first.
     #[serde(skip)]
     pub(super) history: Vec<f64>,
-}
-
-/// An endpoint of a ring.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Endpoint {
-    pub(super) role: String,
-    pub(super) pid: u32,
-    pub(super) worker: Option<String>,
-    pub(super) state: &'static str,
-    /// How fast a reader moves on.
-    pub(super) slots_per_second: Option<f64>,
-    pub(super) lag: Option<Backlog>,
-    pub(super) missed: u64,
 }
 
 impl Sampler {
@@ -149,31 +147,22 @@ impl Row {
             counts(ring.readers, before.map(|before| before.readers));
         let (writer_sleeps, writer_wakes) =
             counts(ring.writers, before.map(|before| before.writers));
-        let endpoint = |one: &inspect::EndpointInfo| {
-            let then = before.and_then(|before| {
-                let is_same = |other: &&inspect::EndpointInfo| {
-                    (&other.role, other.entry, other.pid) == (&one.role, one.entry, one.pid)
-                };
-                before.endpoints.iter().find(is_same)?.position
-            });
-            Endpoint {
-                role: rings::role(one),
-                pid: one.pid,
-                worker: one.worker.clone(),
-                state: rings::state(one),
-                slots_per_second: one.position.map(|now| since(now, then)),
-                lag: one.lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots }),
-                missed: rings::evicted(one),
-            }
-        };
         let writers = ring.endpoints.iter().filter(|one| rings::is_writer(one)).count();
-        let endpoints: Vec<_> = ring.endpoints.iter().map(endpoint).collect();
+        let endpoints: Vec<_> =
+            ring.endpoints.iter().map(|one| Endpoint::of(one, before, seconds)).collect();
+        let side =
+            |is_writing: bool| endpoints.iter().filter(move |one| one.is_writing == is_writing);
         Self {
             name: sample.name.clone(),
             kind: sample.kind,
             tail: ring.tail,
             slots_per_second,
             bytes_per_second: slots_per_second * SLOT,
+            packets_per_second: side(true).map(|one| one.packets_per_second).sum(),
+            received_per_second: side(false).map(|one| one.packets_per_second).sum(),
+            blocked: side(true).map(|one| one.blocked).fold(0.0, f64::max),
+            sent: side(true).map(|one| one.counters).sum(),
+            received: side(false).map(|one| one.counters).sum(),
             fill: ring.gate.map(|gate| 1.0 - gate.free_slots as f64 / ring.slots.max(1) as f64),
             backlog: rings::backlog(ring),
             writers,

@@ -31,11 +31,12 @@ s      order by the next column            up, down  select a ring
 ?      this help, Esc closes it            q, Esc    quit
 Esc    clears the filter, if there is one
 
-Each line is a ring. SLOTS/S: slots of 64 bytes that its publishers claim in a second; a packet
-takes one or more. FULL: the part of the ring that no reader has released. BEHIND: packets that
-the slowest reader has ahead. MISSED: packets that readers lost, if the ring drops the oldest.
-WAKES/S: notifications of sleeping endpoints. Red: a reader leaves the publishers no room, and
-they wait for it or soon will. The lower part shows the endpoints of the selected ring.";
+Each line is a ring. PACKETS/S: packets that its publishers send. FULL: the part of the ring that no
+reader has released. BLOCKED: the part of the time that a publisher sleeps, as the ring is full.
+BEHIND: packets that the slowest reader has ahead. MISSED: packets that readers lost, if the ring
+drops the oldest. WAKES/S: notifications of sleeping endpoints. Red: a reader leaves the publishers
+no room, and they wait for it or soon will. The lower part shows the endpoints of the selected ring.
+TOTAL: packets since the endpoint joined. BLOCKED of a reader: it sleeps until packets come.";
 
 impl Screen {
     /// The rings that fit the filter, in order.
@@ -235,8 +236,9 @@ fn lines(text: &str, width: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::Counts;
     use crate::rings::{Backlog, Blocker};
-    use crate::top::model::Endpoint;
+    use crate::top::endpoints::Endpoint;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
@@ -256,7 +258,7 @@ mod tests {
             role: "subscriber 0".to_owned(),
             pid: 813,
             state: "stopped",
-            slots_per_second: Some(0.0),
+            counters: Counts { packets: 1_204_511, ..Counts::default() },
             lag: backlog,
             ..Endpoint::default()
         };
@@ -276,6 +278,7 @@ mod tests {
             name: "shop/topic/quotes".to_owned(),
             kind: "topic",
             slots_per_second: 1_234_567.0,
+            packets_per_second: 1_234_567.0,
             bytes_per_second: 1_234_567.0 * 64.0,
             history: vec![1.0, 2.0, 4.0],
             ..Row::default()
@@ -306,15 +309,15 @@ mod tests {
         // Each line is what a terminal of 140 columns shows.
         insta::assert_snapshot!(drawn(&mut screen), @r"
 packetring top  2 rings  75.4 MiB/s  1 held back
-RING                   KIND    SLOTS/S  BYTES/S   LAST       FULL BEHIND   WRITERS READERS MISSED WAKES/S STATE
-shop/topic/quotes      topic   1235k    75.4 MiB  ▃▅█        -    -        0       0       0      0
-prices                 ring    0        0 B       █▄▁        88%  14       1       1       0      0       held back by process 813 (stopped)
+RING                  KIND    PACKETS/S BYTES/S   LAST       FULL BLOCKED BEHIND   WRITERS READERS MISSED STATE
+shop/topic/quotes     topic   1235k     75.4 MiB  ▃▅█        -    0%      -        0       0       0
+prices                ring    0         0 B       █▄▁        88%  0%      14       1       1       0      held back by process 813 (stopped)
 
 
 
 ┌ prices ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
-│ENDPOINT                                     PID      WORKER                                      STATE    SLOTS/S     BEHIND     MISSED  │
-│subscriber 0                                 813      -                                           stopped  0           14         0       │
+│ENDPOINT                       PID      WORKER                         STATE    PACKETS/S BYTES/S   TOTAL      BLOCKED BEHIND     MISSED  │
+│subscriber 0                   813      -                              stopped  0         0 B       1204511    0%      14         0       │
 │subscriber 0 of process 813 (stopped) holds the publishers back: 14 packets behind, 2 of 16 slots free; continue or end the process: kill │
 │-CONT 813                                                                                                                                 │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘

@@ -18,10 +18,14 @@ fn figures_are_printed_and_written() {
     let worker = Worker::builder().prefix(&prefix.0).join("a \"b\"", "web").unwrap();
     let ran = run(&["export", "--prefix", &prefix.0]);
     assert_eq!((ran.status, ran.error.as_str()), (0, ""));
-    let filters = [(r"(bytes|sleeps_total|notifications_total)(\{.*\}) \d+", "$1$2 N")];
+    let filters = [(
+        r"(object_bytes|sleeps_total|parks_total|wakes_total|seconds_total|notifications_total)(\{.*\}) [0-9.]+",
+        "$1$2 N",
+    )];
     insta::with_settings!({ filters => filters }, {
         assert_snapshot!(prefix.redact(&ran.out), @r#"
         # TYPE packetring_object_bytes gauge
+        # UNIT packetring_object_bytes bytes
         # HELP packetring_object_bytes Size of the object in shared memory.
         packetring_object_bytes{object="P:a \"b\"/directory",kind="directory"} N
         packetring_object_bytes{object="P:orders",kind="ring"} N
@@ -64,6 +68,48 @@ fn figures_are_printed_and_written() {
         # TYPE packetring_worker_alive gauge
         # HELP packetring_worker_alive 1 if the worker lives.
         packetring_worker_alive{prefix="P",cluster="a \"b\"",worker="web",id="0"} 1
+        # TYPE packetring_endpoint_packets counter
+        # HELP packetring_endpoint_packets Packets that the endpoint sent, or received and released.
+        packetring_endpoint_packets_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} 3
+        packetring_endpoint_packets_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_bytes counter
+        # UNIT packetring_endpoint_bytes bytes
+        # HELP packetring_endpoint_bytes Bytes of these packets in the ring: whole slots of 64 bytes.
+        packetring_endpoint_bytes_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} 192
+        packetring_endpoint_bytes_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_full_claims counter
+        # HELP packetring_endpoint_full_claims Claims of the publisher that found no room.
+        packetring_endpoint_full_claims_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} 0
+        # TYPE packetring_endpoint_evicted_packets counter
+        # HELP packetring_endpoint_evicted_packets Packets that the publisher evicted, for each reader; or that a reader lost by this.
+        packetring_endpoint_evicted_packets_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} 0
+        packetring_endpoint_evicted_packets_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_missed_packets counter
+        # HELP packetring_endpoint_missed_packets Evicted packets that the reader was told of.
+        packetring_endpoint_missed_packets_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_skipped_packets counter
+        # HELP packetring_endpoint_skipped_packets Packets that the reader passed over on its way to the newest one.
+        packetring_endpoint_skipped_packets_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_redelivered_packets counter
+        # HELP packetring_endpoint_redelivered_packets Deliveries of packets that were handed out before.
+        packetring_endpoint_redelivered_packets_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
+        # TYPE packetring_endpoint_parks counter
+        # HELP packetring_endpoint_parks Sleeps in the kernel.
+        packetring_endpoint_parks_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} N
+        packetring_endpoint_parks_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} N
+        # TYPE packetring_endpoint_blocked_seconds counter
+        # UNIT packetring_endpoint_blocked_seconds seconds
+        # HELP packetring_endpoint_blocked_seconds Time in these sleeps: a publisher for room, a reader for packets.
+        packetring_endpoint_blocked_seconds_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} N
+        packetring_endpoint_blocked_seconds_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} N
+        # TYPE packetring_endpoint_wakes counter
+        # HELP packetring_endpoint_wakes Calls of the kernel that woke a sleeper.
+        packetring_endpoint_wakes_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} N
+        packetring_endpoint_wakes_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} N
+        # TYPE packetring_endpoint_recoveries counter
+        # HELP packetring_endpoint_recoveries Entries of dead endpoints that the endpoint cleared.
+        packetring_endpoint_recoveries_total{object="P:orders",kind="ring",role="publisher",endpoint="publisher 0",worker=""} 0
+        packetring_endpoint_recoveries_total{object="P:orders",kind="ring",role="subscriber",endpoint="subscriber 0",worker=""} 0
         # EOF
         "#);
     });

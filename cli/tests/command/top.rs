@@ -1,7 +1,11 @@
 //! `top`: once for scripts, and in a real terminal.
 
 use crate::support::{Prefix, eventually, run};
+use packetring::inspect::Counters;
+use packetring::{Overflow, Publisher, Subscriber};
+use serde_json::{Value, json};
 use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn figures_for_scripts_are_those_of_one_interval() {
@@ -27,6 +31,82 @@ fn figures_for_scripts_are_those_of_one_interval() {
     let no_terminal = run(&["top"]);
     assert_eq!(no_terminal.status, 2);
     assert!(no_terminal.error.contains("use --once"), "{}", no_terminal.error);
+}
+
+/// The figures of an endpoint as `top` and `inspect` print them.
+fn counts(all: &[Counters]) -> Value {
+    let sum = |number: fn(&Counters) -> u64| all.iter().map(number).sum::<u64>();
+    json!({
+        "packets": sum(|one| one.packets),
+        "bytes": sum(|one| one.bytes),
+        "full": sum(|one| one.full),
+        "evicted": sum(|one| one.evicted),
+        "missed": sum(|one| one.missed),
+        "skipped": sum(|one| one.skipped),
+        "redelivered": sum(|one| one.redelivered),
+        "parks": sum(|one| one.parks),
+        "wakes": sum(|one| one.wakes),
+        "recoveries": sum(|one| one.recoveries),
+        "blocked_seconds": all.iter().map(|one| one.blocked).sum::<Duration>().as_secs_f64(),
+    })
+}
+
+#[test]
+fn totals_equal_the_counters_of_the_endpoints() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().capacity(1024).open("busy").unwrap();
+    let mut writers = [ring.publisher::<[u64; 9]>().unwrap(), ring.publisher().unwrap()];
+    let mut readers = [ring.subscriber::<[u64; 9]>().unwrap(), ring.subscriber().unwrap()];
+    let lossy = prefix.ring().capacity(1024).overflow(Overflow::DropOldest).open("lossy").unwrap();
+    let (mut out, mut reader) =
+        (lossy.publisher::<u64>().unwrap(), lossy.subscriber::<u64>().unwrap());
+    // Packets of two slots, several rounds of each ring, and sleeps on both sides.
+    let [writer, other] = writers.each_mut();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..50 {
+                writer.send(&[number; 9]).unwrap();
+            }
+        });
+        for reader in &mut readers {
+            scope.spawn(move || {
+                for number in 0..50_u64 {
+                    std::thread::sleep(Duration::from_millis(number % 2));
+                    drop(reader.recv().unwrap());
+                }
+            });
+        }
+    });
+    other.send(&[7; 9]).unwrap();
+    while other.try_send(&[7; 9]).is_ok() {}
+    for number in 0..100 {
+        out.send(&number).unwrap();
+    }
+    (0..20).for_each(|_| drop(reader.try_recv()));
+
+    let json = run(&["top", "--once", "--json", "--interval", "0.05", "--prefix", &prefix.0]);
+    let json = json.result();
+    let row = |name: &str| {
+        let name = format!("{}:{name}", prefix.0);
+        json["rings"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()
+    };
+    let sent = writers.each_ref().map(Publisher::counters);
+    let received = readers.each_ref().map(Subscriber::counters);
+    assert_eq!((sent[0].packets, received[1].packets), (50, 50));
+    assert!(sent[0].parks + received[0].parks + received[1].parks > 0, "{sent:?} {received:?}");
+    let (busy, dropped) = (row("busy"), row("lossy"));
+    assert_eq!((&busy["sent"], &busy["received"]), (&counts(&sent), &counts(&received)));
+    let endpoints = sent.iter().chain(&received);
+    for (shown, counted) in busy["endpoints"].as_array().unwrap().iter().zip(endpoints) {
+        assert_eq!(shown["counters"], counts(&[*counted]), "{shown}");
+    }
+    assert!(reader.counters().missed > 0 && out.counters().evicted > 0);
+    assert_eq!(dropped["sent"], counts(&[out.counters()]));
+    assert_eq!(dropped["received"], counts(&[reader.counters()]));
+    let inspected = run(&["inspect", "--json", &format!("{}:lossy", prefix.0)]).result();
+    let shown = &inspected["ring"]["endpoints"];
+    assert_eq!(shown[0]["counters"], counts(&[out.counters()]));
+    assert_eq!(shown[1]["counters"], counts(&[reader.counters()]));
 }
 
 /// Runs `top` in tmux with a socket of its own.
@@ -96,7 +176,7 @@ fn the_screen_is_live_in_a_terminal() {
     terminal.tmux(&["send-keys", "?"]).unwrap();
     terminal.wait_for("this help");
     terminal.tmux(&["send-keys", "Escape"]).unwrap();
-    terminal.wait_for("SLOTS/S");
+    terminal.wait_for("PACKETS/S");
     terminal.tmux(&["send-keys", "q"]).unwrap();
     terminal.wait_for("ended 0");
 }
