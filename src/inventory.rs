@@ -6,7 +6,7 @@
 //!
 //! Both calls look at the objects that the effective user owns, also those that it
 //! [shares](crate::RingBuilder::mode) with other users. They see the `/dev/shm` of their own
-//! container.
+//! container. [`of_other_users()`] lists the files of other users, without opening them.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,9 @@ pub use crate::segment::entry::Kept;
 
 /// The layout version of this build: it opens segments with this [`layout`](ObjectInfo::layout).
 pub const LAYOUT_VERSION: u32 = raw::LAYOUT_VERSION;
+
+/// Longest wait for the control lock of an object that is removed.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,17 +83,23 @@ pub struct ObjectInfo {
     /// Permission bits of the file: 0o600, or 0o660 if [users of a
     /// group](crate::RingBuilder::mode) share it.
     pub mode: u32,
+    /// Id of the file's owner.
+    pub owner: u32,
     /// Id of the file's group.
     pub group: u32,
     /// The layout version. `None` if the object is not a complete segment.
     pub layout: Option<u32>,
     /// True if a living process is attached, which may be this one.
     pub is_attached: bool,
-    /// The processes that have the object mapped, ascending, as this process sees their ids.
+    /// The processes that use the object, ascending: they have it mapped to write. The ids are as
+    /// this process sees them.
     /// `/proc` does not show all processes: for example, not those of another user. Such a process
     /// is listed if it owns an endpoint, with its id in its own pid namespace. For display only:
     /// [`is_attached`](Self::is_attached) comes from the locks of the kernel.
     pub processes: Vec<u32>,
+    /// The processes that only [observe](crate::observe) the object, ascending: they have it mapped
+    /// to read. They keep no object. For display only, as [`processes`](Self::processes).
+    pub observers: Vec<u32>,
     /// Time since the object was made.
     pub age: Duration,
     /// The content that keeps the object without a process.
@@ -149,6 +158,27 @@ pub enum StayReason {
 /// [`System`](OpenError::System) if `/dev/shm` cannot be listed.
 pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
     Ok(raw::list()?.into_iter().map(ObjectInfo::of).collect())
+}
+
+/// Lists the objects of other users in shared memory, in the order of their files' names.
+///
+/// No object is opened, so only its file is known: name, length, owner, group, mode, age, and the
+/// processes that `/proc` shows, which are none except for root. [`kind`](ObjectInfo::kind) is that
+/// of the name. `kept` is unknown, `is_attached` is false, and the fault is
+/// [`OtherUser`](OpenError::OtherUser). A file of another program with such a name is listed, too.
+///
+/// ```
+/// for object in packetring::inventory::of_other_users()? {
+///     println!("{object} of user {}: {} bytes", object.owner, object.bytes);
+/// }
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`System`](OpenError::System) if `/dev/shm` cannot be listed.
+pub fn of_other_users() -> Result<Vec<ObjectInfo>, OpenError> {
+    Ok(raw::list_of_other_users()?.into_iter().map(ObjectInfo::of).collect())
 }
 
 /// Removes the deserted objects of this user, of all prefixes: no living process is attached, and
@@ -244,6 +274,41 @@ pub(crate) fn objects_of(cluster: &Cluster) -> Result<Vec<ObjectInfo>, OpenError
 }
 
 impl ObjectInfo {
+    /// Removes the object with all that it [keeps](Self::kept): durable subscribers with the
+    /// packets that wait for them, jobs of a queue. Returns false if it is gone. An object that is
+    /// damaged or has another layout goes, too.
+    ///
+    /// Removes the object that has the name now, which may be a later one than that of the list.
+    /// Waits up to a second for a process that joins or leaves.
+    ///
+    /// ```
+    /// # let name = format!("kept-{}", std::process::id());
+    /// let ring = packetring::Ring::open(&name)?;
+    /// drop(ring.durable::<u64>("log")?); // its place stays
+    /// let objects = packetring::inventory()?;
+    /// let object = objects.iter().find(|object| object.name == name).expect("it is listed");
+    /// assert!(object.remove().is_err()); // in use
+    /// drop(ring);
+    /// assert!(object.remove()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`InUse`](OpenError::InUse) if a living process is attached.
+    /// - [`BadSettings`](OpenError::BadSettings) for a directory or an inbox: these go with their
+    ///   [cluster](crate::Worker::remove_cluster) or their [worker](crate::Worker::retire).
+    /// - [`Foreign`](OpenError::Foreign) for a file of another program,
+    ///   [`OtherUser`](OpenError::OtherUser), [`Busy`](OpenError::Busy),
+    ///   [`System`](OpenError::System).
+    pub fn remove(&self) -> Result<bool, OpenError> {
+        if matches!(self.kind, ObjectKind::Directory | ObjectKind::Inbox) {
+            let reason = format!("{self} belongs to its cluster; remove the cluster or the worker");
+            return Err(OpenError::BadSettings { reason });
+        }
+        Segment::remove_within(&self.object, REMOVE_TIMEOUT)
+    }
+
     /// The name of its segment.
     pub(crate) fn segment_name(&self) -> &Name {
         &self.object
@@ -282,10 +347,12 @@ impl ObjectInfo {
             path: found.path.into(),
             bytes: found.len,
             mode: found.mode,
+            owner: found.owner,
             group: found.group,
             layout: found.layout,
             is_attached: found.is_attached,
             processes: found.processes,
+            observers: found.observers,
             age: found.age,
             kept: found.kept,
             fault: found.fault,

@@ -326,7 +326,7 @@ fn workers_are_listed_and_found_by_name_and_id() {
     peer.kill();
     assert_eq!(names(&own.workers()), ["own"], "dead workers are not listed");
     let gone = own.worker("peer").unwrap();
-    assert_eq!((gone.state, gone.pid), (WorkerState::Gone, peer.pid()));
+    assert_eq!((gone.state, gone.pid, gone.has_died), (WorkerState::Gone, peer.pid(), true));
     let living = own.retire("own");
     let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
     let pid = std::process::id();
@@ -361,13 +361,14 @@ fn a_watch_reports_joins_leaves_and_deaths() {
     drop(dropped);
     let change = watch.recv_timeout(LONG).unwrap();
     assert!(
-        matches!(&change, WorkerChange::Left(worker) if worker.name == "dropped"),
+        matches!(&change, WorkerChange::Left(worker) if worker.name == "dropped" && !worker.has_died),
         "{change:?}"
     );
     peer.kill();
     let change = watch.recv_timeout(LONG).unwrap();
     let WorkerChange::Died(worker) = &change else { panic!("{change:?}") };
     assert_eq!((worker.id, worker.pid, worker.state), (id, peer.pid(), WorkerState::Gone));
+    assert!(worker.has_died);
     // A worker that died and joined again is reported in order, even without a call in between.
     let (mut peer, _) = joined(&cluster, "peer");
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));

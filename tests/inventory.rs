@@ -12,7 +12,8 @@
 
 mod support;
 
-use packetring::inventory::{Kept, ObjectInfo, ObjectKind, Purged, StayReason};
+use packetring::inventory::{Kept, ObjectInfo, ObjectKind, Purged, StayReason, of_other_users};
+use packetring::observe::{ObserveFrom, Observer};
 use packetring::{Board, Latest, OpenError, Ring, Worker, inventory, purge};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -37,6 +38,7 @@ fn peer() {
         "broken" => broken,
         "layouts" => layouts,
         "race" => race,
+        "observe" => observe,
         other => panic!("{other}"),
     };
     run(&role);
@@ -229,6 +231,7 @@ fn durable(_: &Role) {
         worker.queue_publisher::<u64>("jobs").unwrap().send(&8).unwrap();
     }
     let objects = inventory().unwrap();
+    assert!(of_other_users().unwrap().is_empty());
     let purged = purge().unwrap();
     assert!(purged.removed.is_empty(), "{:?}", purged.removed);
     assert_eq!(staying(&purged), known(&objects));
@@ -244,6 +247,21 @@ fn durable(_: &Role) {
     let worker = Worker::join("c", "billing").unwrap();
     let mut jobs = worker.queue::<u64>("jobs").unwrap();
     assert_eq!(*jobs.recv().unwrap(), 8);
+    // Each object that no process uses can be removed with its content: an inbox and a directory
+    // only with their worker or their cluster.
+    let find = |kind| objects.iter().find(|object| object.kind == kind).unwrap();
+    let (ring, queue) = (find(ObjectKind::Ring), find(ObjectKind::Queue));
+    assert!(matches!(ring.remove(), Err(OpenError::InUse { .. })));
+    assert!(matches!(queue.remove(), Err(OpenError::InUse { .. })));
+    assert_eq!(files().len(), 4);
+    drop((numbers, jobs, worker));
+    for kind in [ObjectKind::Inbox, ObjectKind::Directory] {
+        let error = find(kind).remove().unwrap_err();
+        assert!(matches!(error, OpenError::BadSettings { .. }), "{error}");
+    }
+    assert!(ring.remove().unwrap() && queue.remove().unwrap());
+    assert!(!ring.remove().unwrap());
+    assert_eq!(files().len(), 2);
 }
 
 #[test]
@@ -289,6 +307,12 @@ fn broken(_: &Role) {
     assert_eq!(kind("deserted"), Some((ObjectKind::Ring, false)));
     assert_eq!(kind("unmade"), Some((ObjectKind::Ring, false)));
     assert_eq!(objects.len(), 8, "{objects:?}");
+    let others = of_other_users().unwrap();
+    let [theirs] = &others[..] else { panic!("{others:?}") };
+    assert_eq!((theirs.name.as_str(), theirs.owner, theirs.bytes), ("theirs", 65534, 0));
+    assert!(matches!(theirs.fault, Some(OpenError::OtherUser { owner: 65534, user: 0, .. })));
+    assert!(matches!(theirs.inspect(), Err(OpenError::OtherUser { .. })));
+    assert!(matches!(theirs.remove(), Err(OpenError::OtherUser { .. })));
     let purged = purge().unwrap();
     let removed = ["deserted", "unmade"].map(|name| objects.last_named(name));
     assert_eq!(known(&purged.removed), known(removed));
@@ -446,6 +470,31 @@ fn this_process_is_listed_with_its_ring() {
     assert_eq!(own.to_string(), format!("ring {name:?}"));
     drop(ring);
     assert!(!inventory().unwrap().iter().any(|object| object.name == name));
+}
+
+#[test]
+fn an_observer_is_no_user() {
+    let _watch = Watch::start();
+    let name = unique("observed");
+    let ring = Ring::open(&name).unwrap();
+    let mut observing = Peer::start(&format!("observe {name}"));
+    observing.expect("observes");
+    let objects = inventory().unwrap();
+    let observed = objects.last_named(&name);
+    assert_eq!(observed.processes, [std::process::id()], "{observed:?}");
+    assert_eq!(observed.observers, [observing.pid()], "{observed:?}");
+    observing.tell("end");
+    observing.finish();
+    drop(ring);
+}
+
+fn observe(role: &Role) {
+    let objects = inventory().unwrap();
+    let object = objects.last_named(&role.arguments[0]);
+    let observer = Observer::open(object, ObserveFrom::Now).unwrap();
+    peer::say("observes");
+    peer::hear();
+    drop(observer);
 }
 
 // ── Boards ─────────────────────────────────────────────────────────────────────────────────────

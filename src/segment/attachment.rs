@@ -105,6 +105,11 @@ impl Segment {
         removal::remove(name, limit)
     }
 
+    /// As [`remove`](Self::remove), with a limit of time.
+    pub(crate) fn remove_within(name: &Name, lock_timeout: Duration) -> Result<bool, OpenError> {
+        Self::remove(name, &LockLimit::timeout(lock_timeout))
+    }
+
     /// Returns true if a process is attached to the segment of this name.
     pub(crate) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
         lifecycle::is_in_use(name)

@@ -1,4 +1,5 @@
-//! A list of all objects of this user, without attaching to any of them.
+//! A list of all objects of this user, without attaching to any of them; and one of the objects of
+//! other users, without opening them.
 //!
 //! Guarantees:
 //!
@@ -22,7 +23,7 @@ use crate::sys::{lock, machine, shm};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// One object of this user.
+/// One object.
 #[derive(Debug)]
 pub(crate) struct FoundObject {
     pub(crate) name: Name,
@@ -30,6 +31,7 @@ pub(crate) struct FoundObject {
     /// Length in bytes.
     pub(crate) len: u64,
     pub(crate) mode: u32,
+    pub(crate) owner: u32,
     pub(crate) group: u32,
     /// Time since the object was made.
     pub(crate) age: Duration,
@@ -38,6 +40,8 @@ pub(crate) struct FoundObject {
     pub(crate) is_attached: bool,
     /// Process ids, ascending.
     pub(crate) processes: Vec<u32>,
+    /// Ids of processes that only read it, ascending.
+    pub(crate) observers: Vec<u32>,
     pub(crate) kept: Kept,
     /// It is a board. False if the object could not be read.
     pub(crate) has_cells: bool,
@@ -57,6 +61,27 @@ struct Content {
 /// Lists the objects of this user, in the order of their names.
 pub(crate) fn list() -> Result<Vec<FoundObject>, OpenError> {
     Ok(find_all(Name::all()?))
+}
+
+/// Lists the objects of other users, in the order of their names. Opens none of them.
+pub(crate) fn list_of_other_users() -> Result<Vec<FoundObject>, OpenError> {
+    let user = shm::user();
+    let measured = Name::all()?.into_iter().filter_map(|name| {
+        let (object, age) = shm::measure_aged(&name.object()).ok()?;
+        (object.owner != user).then_some((name, object, age))
+    });
+    let mut found: Vec<_> = measured.collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    found.sort_by(|(one, ..), (other, ..)| one.as_str().cmp(other.as_str()));
+    // Root sees the processes of other users.
+    let users = machine::processes_of_shared_mappings();
+    let with_fault = |(name, object, age)| {
+        let fault = Some(object::other_user(&name, &object));
+        FoundObject::of(name, &object, age, &users, fault)
+    };
+    Ok(found.into_iter().map(with_fault).collect())
 }
 
 /// Finds the objects of these names, in the order of their names. Objects that are gone or another
@@ -90,29 +115,44 @@ fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
         Err(OpenError::NotFound { .. } | OpenError::OtherUser { .. }) => return None,
         read => read.err(),
     };
-    let mut processes = users.get(&object.inode).cloned().unwrap_or_default();
+    let mut found = FoundObject::of(name, &object, age, users, fault);
     // `/proc` shows no process of another user, nor of another pid namespace.
-    if processes.is_empty() || is_shared(&object) {
-        processes.append(&mut content.owners);
-        processes.sort_unstable();
-        processes.dedup();
+    if found.processes.is_empty() || is_shared(&object) {
+        found.processes.append(&mut content.owners);
+        found.processes.sort_unstable();
+        found.processes.dedup();
     }
-    let path = shm::path(&name.object());
     let Content { layout, kept, has_cells, .. } = content;
-    Some(FoundObject {
-        name,
-        path,
-        len: object.len,
-        mode: object.mode,
-        group: object.group,
-        age,
-        layout,
-        is_attached,
-        processes,
-        kept,
-        has_cells,
-        fault,
-    })
+    Some(FoundObject { layout, is_attached, kept, has_cells, ..found })
+}
+
+impl FoundObject {
+    /// An object of which only the file is known.
+    fn of(
+        name: Name,
+        object: &shm::Object,
+        age: Duration,
+        users: &machine::Users,
+        fault: Option<OpenError>,
+    ) -> Self {
+        let mapping = users.get(&object.inode).cloned().unwrap_or_default();
+        Self {
+            path: shm::path(&name.object()),
+            name,
+            len: object.len,
+            mode: object.mode,
+            owner: object.owner,
+            group: object.group,
+            age,
+            layout: None,
+            is_attached: false,
+            processes: mapping.writing,
+            observers: mapping.reading,
+            kept: Kept::Unknown,
+            has_cells: false,
+            fault,
+        }
+    }
 }
 
 /// Returns true if other users may use an object.

@@ -131,13 +131,18 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
     if is_own(object) || name.access().is_some_and(is_shared) {
         return Ok(());
     }
-    Err(OpenError::OtherUser {
+    Err(other_user(name, object))
+}
+
+/// The error for an object of another user.
+pub(super) fn other_user(name: &Name, object: &shm::Object) -> OpenError {
+    OpenError::OtherUser {
         name: name.shown(),
         owner: object.owner,
         user: shm::user(),
         mode: object.mode,
         group: object.group,
-    })
+    }
 }
 
 /// Returns true if the object of this name is a worker's socket.

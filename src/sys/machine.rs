@@ -43,8 +43,17 @@ pub(crate) fn random() -> io::Result<u64> {
     }
 }
 
-/// Process ids, ascending, by device and inode of a file.
-pub(crate) type Users = HashMap<(u64, u64), Vec<u32>>;
+/// Processes by device and inode of a file.
+pub(crate) type Users = HashMap<(u64, u64), MappingProcesses>;
+
+/// The processes that have a file mapped as shared memory: ids, each ascending.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MappingProcesses {
+    /// Processes that may write to it.
+    pub(crate) writing: Vec<u32>,
+    /// Processes that may only read it.
+    pub(crate) reading: Vec<u32>,
+}
 
 /// Returns the processes that have each file mapped as shared memory.
 ///
@@ -59,27 +68,41 @@ pub(crate) fn processes_of_shared_mappings() -> Users {
     for pid in pids {
         // The process may be another user's, or have ended.
         let Ok(maps) = fs::read(format!("/proc/{pid}/maps")) else { continue };
-        for file in maps.split(|&byte| byte == b'\n').filter_map(shared_file) {
-            let pids = users.entry(file).or_default();
-            if pids.last() != Some(&pid) {
-                pids.push(pid);
-            }
+        for (file, is_writing) in maps.split(|&byte| byte == b'\n').filter_map(shared_file) {
+            users.entry(file).or_default().add(pid, is_writing);
         }
     }
     users
 }
 
-/// Device and inode of a line such as `7f00-7f01 rw-s 00000000 00:18 42 /dev/shm/x`. `None` for a
-/// mapping that is private, or without a file.
-fn shared_file(line: &[u8]) -> Option<(u64, u64)> {
+impl MappingProcesses {
+    /// Adds one of the mappings of a process. A process that attached to an object has parts of it
+    /// mapped without the right to write.
+    fn add(&mut self, pid: u32, is_writing: bool) {
+        if self.writing.last() == Some(&pid) {
+            return;
+        }
+        if is_writing {
+            self.writing.push(pid);
+            self.reading.pop_if(|last| *last == pid);
+        } else if self.reading.last() != Some(&pid) {
+            self.reading.push(pid);
+        }
+    }
+}
+
+/// Device and inode of a line such as `7f00-7f01 rw-s 00000000 00:18 42 /dev/shm/x`, and whether
+/// the mapping may be written to. `None` for a mapping that is private, or without a file.
+fn shared_file(line: &[u8]) -> Option<((u64, u64), bool)> {
     let text = String::from_utf8_lossy(line);
     let mut words = text.split_ascii_whitespace().skip(1);
-    let is_shared = words.next()?.ends_with('s');
+    let access = words.next()?;
+    let (is_shared, is_writing) = (access.ends_with('s'), access.contains('w'));
     let (major, minor) = words.nth(1)?.split_once(':')?;
     let number = |digits| u32::from_str_radix(digits, 16).ok();
     let device = libc::makedev(number(major)?, number(minor)?);
     let inode = words.next()?.parse().ok()?;
-    (is_shared && inode > 0).then_some((device, inode))
+    (is_shared && inode > 0).then_some(((device, inode), is_writing))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -90,14 +113,24 @@ mod tests {
     fn only_shared_mappings_of_files_count() {
         let device = libc::makedev(0, 0x18);
         let file = |line: &str| shared_file(line.as_bytes());
-        assert_eq!(file("7f00-7f01 rw-s 00000000 00:18 42   /dev/shm/x y"), Some((device, 42)));
-        assert_eq!(
-            file("7f00-7f01 ---s 00001000 00:18 42 /dev/shm/x (deleted)"),
-            Some((device, 42))
-        );
+        let found = file("7f00-7f01 rw-s 00000000 00:18 42   /dev/shm/x y");
+        assert_eq!(found, Some(((device, 42), true)));
+        let found = file("7f00-7f01 ---s 00001000 00:18 42 /dev/shm/x (deleted)");
+        assert_eq!(found, Some(((device, 42), false)));
         for line in ["7f00-7f01 rw-p 00000000 00:18 42 /x", "7f00-7f01 rw-s 0 00:00 0", "", "7f00"]
         {
             assert_eq!(file(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_process_that_may_write_to_any_part_does_not_only_read() {
+        let mut processes = MappingProcesses::default();
+        for (pid, is_writing) in
+            [(1, false), (2, false), (2, true), (3, true), (3, false), (4, false), (4, false)]
+        {
+            processes.add(pid, is_writing);
+        }
+        assert_eq!((processes.writing, processes.reading), (vec![2, 3], vec![1, 4]));
     }
 }

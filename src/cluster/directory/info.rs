@@ -4,7 +4,7 @@ use super::slots::SlotTable;
 use crate::cluster::names::{Address, Cluster, InboxName, WorkerId};
 use crate::error::OpenError;
 use crate::segment::WorkerSlots;
-use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
+use crate::segment::entry::{Ended, EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
 #[cfg(feature = "handover")]
 use crate::segment::name::Name;
 use crate::sys::machine;
@@ -32,6 +32,9 @@ pub struct WorkerInfo {
     /// True if it has an inbox. The inbox of a worker that is [away](WorkerState::Away) keeps its
     /// messages.
     pub has_inbox: bool,
+    /// True if it is [gone](WorkerState::Gone) because it died: it did not leave. Of a worker that
+    /// is away this is not recorded.
+    pub has_died: bool,
 }
 
 /// State of a worker.
@@ -104,6 +107,10 @@ pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) ->
             WorkerState::Away => true,
             WorkerState::Gone => false,
         },
+        // A taken slot without a living worker is one that no process cleared yet.
+        has_died: state == WorkerState::Gone
+            && (entry.phase.state() == WorkerSlotState::Taken
+                || entry.phase.ended() == Some(Ended::Died)),
     }
 }
 

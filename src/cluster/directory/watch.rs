@@ -303,7 +303,10 @@ impl KnownSlot {
                 WorkerSlotState::Kept => WorkerState::Away,
                 WorkerSlotState::Free | WorkerSlotState::Taken => WorkerState::Gone,
             };
-            changes.push_back(ended(how, describe(index, gone, state)));
+            let has_died = state == WorkerState::Gone && how != Some(Ended::Left);
+            // What is remembered of the worker is its phase while it lived.
+            let info = WorkerInfo { has_died, ..describe(index, gone, state) };
+            changes.push_back(ended(how, info));
         }
         if is_there && is_other {
             let info = describe(index, entry.clone(), WorkerState::Alive);
