@@ -101,7 +101,8 @@ pub(crate) enum Command {
     /// Removes what dead processes left; never what a living process uses
     ///
     /// Shows what it would remove, and what stays and why. It then asks, if it runs on a terminal,
-    /// or needs --yes. Durable subscribers, open jobs, and names and inboxes of workers stay.
+    /// or needs --yes. Durable subscribers, open jobs, and names and inboxes of workers stay,
+    /// unless --kept names them.
     Clean(CleanArgs),
     /// Checks whether this machine is set up well for packetring
     ///
@@ -128,6 +129,10 @@ pub(crate) struct CleanArgs {
     /// Removes without a question
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Removes these objects or clusters and nothing else, with all that is kept in them: durable
+    /// subscribers, open jobs, messages, names of workers. Shows what is lost
+    #[arg(long, value_name = "NAME", num_args = 1.., conflicts_with_all = ["cluster", "prefix"])]
+    pub(crate) kept: Vec<String>,
     #[command(flatten)]
     pub(crate) objects: Selection,
 }

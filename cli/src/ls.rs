@@ -5,10 +5,12 @@ use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::rings::{self, Summary};
 use crate::selection::{NamedSelection, is_named};
 use crate::text::{self, Align, Cell, Table};
+use crate::users;
+use crate::workers::Absent;
 use anstyle::Style;
 use clap::{Args, ValueEnum};
-use packetring::inspect;
-use packetring::inventory::{Kept, LAYOUT_VERSION, ObjectInfo, ObjectKind};
+use packetring::inspect::{self, InspectedObject};
+use packetring::inventory::{Kept, LAYOUT_VERSION, ObjectInfo, ObjectKind, of_other_users};
 use serde::Serialize;
 use std::io::Write;
 
@@ -56,6 +58,8 @@ pub(crate) enum State {
     Damaged,
     /// A file of another program.
     Foreign,
+    /// Another user owns it, and this command leaves it alone.
+    OtherUser,
 }
 
 impl State {
@@ -64,6 +68,7 @@ impl State {
         let is_other = object.layout.is_some_and(|layout| layout != LAYOUT_VERSION);
         match (&object.fault, &object.kept) {
             _ if object.kind == ObjectKind::Foreign => Self::Foreign,
+            _ if users::is_of_other(object) => Self::OtherUser,
             (Some(_), _) => Self::Damaged,
             _ if is_other && (object.is_attached || object.kept == Kept::Unknown) => {
                 Self::OtherLayout
@@ -80,7 +85,7 @@ impl State {
             Self::Kept => Style::new(),
             Self::Left | Self::OtherLayout => YELLOW,
             Self::Damaged => RED,
-            Self::Foreign => DIM,
+            Self::Foreign | Self::OtherUser => DIM,
         }
     }
 }
@@ -102,6 +107,9 @@ pub(crate) struct Listed {
     detail: String,
     is_attached: bool,
     processes: Vec<u32>,
+    /// Processes that only look at it.
+    observers: Vec<u32>,
+    owner: u32,
     age_seconds: f64,
     kept: Option<KeptContent>,
     /// Endpoints, backlog and types. `null` if the object has none or could not be read.
@@ -145,6 +153,8 @@ impl Listed {
             detail: detail(object),
             is_attached: object.is_attached,
             processes: object.processes.clone(),
+            observers: object.observers.clone(),
+            owner: object.owner,
             age_seconds: object.age.as_secs_f64(),
             kept,
             endpoints,
@@ -168,8 +178,9 @@ pub(crate) fn detail(object: &ObjectInfo) -> String {
         ),
         State::Damaged => "damaged".to_owned(),
         State::Foreign => "not of packetring".to_owned(),
+        State::OtherUser => format!("of another user: {}", users::shown(object.owner)),
     };
-    match &object.kept {
+    let state = match &object.kept {
         Kept::Durable(_) if object.kind == ObjectKind::Inbox => {
             format!("{state}, keeps its messages")
         }
@@ -179,6 +190,11 @@ pub(crate) fn detail(object: &ObjectInfo) -> String {
         }
         Kept::Workers(workers) => format!("{state}, workers: {}", joined(workers)),
         _ => state,
+    };
+    let observers: Vec<_> = object.observers.iter().map(u32::to_string).collect();
+    match observers.is_empty() {
+        true => state,
+        false => format!("{state}, observed by {}", shortened(&observers, 4)),
     }
 }
 
@@ -186,22 +202,37 @@ fn joined(names: &[String]) -> String {
     names.iter().map(|name| text::plain(name)).collect::<Vec<_>>().join(" ")
 }
 
+/// One line of the list.
+struct Row {
+    object: ObjectInfo,
+    summary: Option<Summary>,
+    /// Of a directory: its workers that do not run.
+    absent: Option<Absent>,
+}
+
+impl Row {
+    fn of(found: InspectedObject) -> Self {
+        let (summary, absent) = (Summary::of(&found), Absent::of_object(&found));
+        Self { object: found.info, summary, absent }
+    }
+}
+
 /// Prints the list.
 pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let all = packetring::inventory()?;
+    let mut objects = packetring::inventory()?;
+    objects.extend(of_other_users()?);
     check_kinds(&args.kind)?;
     let mut wanted = args.objects.names.iter();
-    if let Some(name) = wanted.find(|name| !all.iter().any(|one| is_named(one, name))) {
-        return Err(names::not_found(&all, name));
+    if let Some(name) = wanted.find(|name| !objects.iter().any(|one| is_named(one, name))) {
+        return Err(names::not_found(&objects, name));
     }
-    args.objects.selection.check(&all)?;
+    args.objects.selection.check(&objects)?;
     let is_listed = |object: &ObjectInfo| {
         args.objects.has(object)
             && (args.kind.is_empty()
                 || args.kind.iter().any(|kind| kind == names::word(object.kind)))
-            && (!args.left || !object.is_attached)
+            && (!args.left || !object.is_attached && !users::is_of_other(object))
     };
-    let mut objects = all;
     objects.retain(is_listed);
     objects.sort_by_cached_key(names::full);
     match args.sort {
@@ -209,19 +240,18 @@ pub(crate) fn run(args: &LsArgs, output: &mut Output) -> Result<Outcome, Failure
         Order::Size => objects.sort_by_key(|object| std::cmp::Reverse(object.bytes)),
         Order::Age => objects.sort_by_key(|object| object.age),
     }
-    let objects: Vec<_> = inspect::objects(objects)
-        .into_iter()
-        .map(|found| {
-            let summary = Summary::of(&found);
-            (found.info, summary)
-        })
-        .collect();
+    let (others, own): (Vec<_>, Vec<_>) = objects.into_iter().partition(users::is_of_other);
+    let rows: Vec<_> = inspect::objects(own).into_iter().map(Row::of).collect();
     if output.is_json {
-        let objects = objects.into_iter().map(|(object, summary)| Listed::of(&object, summary));
-        let objects: Vec<_> = objects.collect();
-        output.json(&serde_json::json!({ "objects": objects, "layout": LAYOUT_VERSION }))?;
+        let objects = rows.into_iter().map(|row| Listed::of(&row.object, row.summary));
+        let others = others.iter().map(|object| Listed::of(object, None));
+        output.json(&serde_json::json!({
+            "objects": objects.collect::<Vec<_>>(),
+            "of_other_users": others.collect::<Vec<_>>(),
+            "layout": LAYOUT_VERSION,
+        }))?;
     } else {
-        print(&objects, output)?;
+        print(rows, others, output)?;
     }
     Ok(Outcome::Done)
 }
@@ -250,8 +280,10 @@ fn check_kinds(kinds: &[String]) -> Result<(), Failure> {
     }
 }
 
-fn print(objects: &[(ObjectInfo, Option<Summary>)], output: &mut Output) -> Result<(), Failure> {
-    if objects.is_empty() {
+fn print(mut rows: Vec<Row>, others: Vec<ObjectInfo>, output: &mut Output) -> Result<(), Failure> {
+    let number = rows.len();
+    rows.extend(others.into_iter().map(|object| Row { object, summary: None, absent: None }));
+    if rows.is_empty() {
         writeln!(output, "no objects")?;
         return Ok(());
     }
@@ -267,7 +299,8 @@ fn print(objects: &[(ObjectInfo, Option<Summary>)], output: &mut Output) -> Resu
         ("TYPES", Align::Left),
         ("STATE", Align::Left),
     ]);
-    for (object, summary) in objects {
+    for row in &rows {
+        let Row { object, summary, .. } = row;
         let pids: Vec<_> = object.processes.iter().map(u32::to_string).collect();
         let number = |number: &dyn Fn(&Summary) -> usize| {
             summary.as_ref().map_or_else(|| "-".to_owned(), |summary| number(summary).to_string())
@@ -284,32 +317,45 @@ fn print(objects: &[(ObjectInfo, Option<Summary>)], output: &mut Output) -> Resu
             number(&|summary| summary.readers).into(),
             rings::backlog_text(summary.as_ref().and_then(|summary| summary.backlog)).into(),
             shortened(&types, 1).into(),
-            state_cell(object, summary.as_ref()),
+            state_cell(row),
         ]);
     }
     table.print(output)?;
-    let bytes = objects.iter().map(|(object, _)| object.bytes).sum();
-    let left = objects.iter().filter(|(object, _)| State::of(object) == State::Left).count();
-    let advice = match left {
-        0 => String::new(),
-        _ => format!(
-            "; {} left: `packetring clean` removes such objects",
-            text::count(left, "object")
-        ),
-    };
-    let sum = format!("{}, {}{advice}", text::count(objects.len(), "object"), text::bytes(bytes));
+    let (rows, others) = rows.split_at(number);
+    let bytes = rows.iter().map(|row| row.object.bytes).sum();
+    let sum = format!("{}, {}", text::count(number, "object"), text::bytes(bytes));
+    let left = rows.iter().filter(|row| State::of(&row.object) == State::Left).count();
+    let left = (left > 0).then(|| {
+        format!("{} left: `packetring clean` removes such objects", text::count(left, "object"))
+    });
+    let others: Vec<_> = others.iter().map(|row| &row.object).collect();
+    let others = users::sentence(&others)
+        .map(|sentence| format!("{sentence}; {} shows more", users::advice(&others, "ls")));
+    let sum = [Some(sum), left, others].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let sum = output.paint(DIM, sum);
     writeln!(output, "{sum}")?;
+    for row in rows {
+        if let (Some(absent), Some(cluster)) = (&row.absent, &row.object.cluster) {
+            let cluster = names::of_cluster(&row.object, cluster);
+            let line = format!("{}: `packetring workers {cluster}` says more", absent.sentence());
+            let line = output.paint(absent.style(), text::plain(&line).into_owned());
+            writeln!(output, "{line}")?;
+        }
+    }
     Ok(())
 }
 
-/// The state, with the endpoints that need attention.
-fn state_cell(object: &ObjectInfo, summary: Option<&Summary>) -> Cell {
-    let (mut detail, mut style) = (detail(object), State::of(object).style());
-    if let Some(summary) = summary {
+/// The state, with the endpoints and workers that need attention.
+fn state_cell(row: &Row) -> Cell {
+    let (mut detail, mut style) = (detail(&row.object), State::of(&row.object).style());
+    if let Some(absent) = &row.absent {
+        detail += &format!(", {}", absent.sentence());
+        style = absent.style();
+    }
+    if let Some(summary) = &row.summary {
         if summary.dead > 0 {
             detail += &format!(", {} dead", summary.dead);
-            style = YELLOW;
+            style = RED;
         }
         if let Some(blocker) = &summary.blocker {
             detail += &format!(", held back by {}", blocker.endpoint);

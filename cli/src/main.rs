@@ -29,6 +29,7 @@ mod selection;
 mod tail;
 mod text;
 mod top;
+mod users;
 mod workers;
 
 use args::{Args, Command};

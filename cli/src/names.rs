@@ -2,6 +2,7 @@
 
 use crate::output::Failure;
 use crate::text;
+use crate::users;
 use packetring::inventory::{ObjectInfo, ObjectKind};
 
 /// Most candidates that an error lists.
@@ -42,6 +43,14 @@ fn without_prefix(object: &ObjectInfo) -> String {
         None => object.name.clone(),
         Some(cluster) if object.name.is_empty() => format!("{cluster}/{kind}"),
         Some(cluster) => format!("{cluster}/{kind}/{}", object.name),
+    }
+}
+
+/// The full name of the cluster of an object.
+pub(crate) fn of_cluster(object: &ObjectInfo, cluster: &str) -> String {
+    match &object.prefix {
+        Some(prefix) => format!("{prefix}:{cluster}"),
+        None => cluster.to_owned(),
     }
 }
 
@@ -102,6 +111,15 @@ pub(crate) fn find<'a>(objects: &'a [ObjectInfo], name: &str) -> Result<&'a Obje
 
 /// The error of a name that no object has.
 pub(crate) fn not_found(objects: &[ObjectInfo], name: &str) -> Failure {
+    let others = packetring::inventory::of_other_users().unwrap_or_default();
+    if let Some(object) = others.iter().find(|object| fits(object, name)) {
+        return Failure::failed(format_args!(
+            "{} belongs to another user, {}; run the command as that user: {}",
+            text::plain(&full(object)),
+            users::shown(object.owner),
+            users::advice(&[object], "...")
+        ));
+    }
     let mut close: Vec<_> = objects
         .iter()
         .map(|object| (distance(object, name), full(object)))

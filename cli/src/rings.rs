@@ -36,7 +36,7 @@ pub(crate) struct Backlog {
 }
 
 /// The reader or writer that publishers wait for, or soon have to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Blocker {
     /// The endpoint, as in `subscriber 0`.
     pub(crate) endpoint: String,

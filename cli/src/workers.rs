@@ -1,15 +1,17 @@
 //! `workers CLUSTER`: the workers of a cluster, with the backlogs of their inboxes.
 
 use crate::names;
-use crate::output::{Failure, GREEN, Outcome, Output, RED, YELLOW};
+use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::process;
 use crate::rings::{self, Backlog};
 use crate::text::{self, Align, Cell, Table};
+use anstyle::Style;
 use clap::Args;
 use packetring::cluster::{WorkerInfo, WorkerState};
 use packetring::inspect::{self, InspectedObject, Inspection};
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use serde::Serialize;
+use std::io::Write;
 
 /// Arguments of `workers`.
 #[derive(Debug, Args)]
@@ -28,6 +30,7 @@ pub(crate) struct Worker {
     seconds_since_join: f64,
     generation: u64,
     has_inbox: bool,
+    has_died: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     inbox_backlog: Option<Backlog>,
 }
@@ -43,6 +46,7 @@ impl Worker {
             seconds_since_join: worker.uptime.as_secs_f64(),
             generation: worker.generation,
             has_inbox: worker.has_inbox,
+            has_died: worker.has_died,
             inbox_backlog: None,
         }
     }
@@ -55,6 +59,99 @@ fn state(worker: &WorkerInfo) -> &'static str {
         WorkerState::Away => "away",
         _ => "gone",
     }
+}
+
+/// The state in one word for people, which tells a worker that died from one that left.
+fn word(worker: &WorkerInfo) -> &'static str {
+    match state(worker) {
+        "gone" if worker.has_died => "dead",
+        "gone" => "left",
+        state => state,
+    }
+}
+
+/// The workers of a cluster that do not run: stopped, dead, or away with an inbox that is kept.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// The word for the state, and the names of the workers.
+    states: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Absent {
+    /// `None` if all workers run or left in order.
+    fn of(workers: &[WorkerInfo]) -> Option<Self> {
+        let names = |state: &'static str| {
+            let workers = workers.iter().filter(|worker| word(worker) == state);
+            (state, workers.map(|worker| text::plain(&worker.name).into_owned()).collect())
+        };
+        let states: Vec<(_, Vec<_>)> = ["stopped", "dead", "away"].map(names).into();
+        let states: Vec<_> = states.into_iter().filter(|(_, names)| !names.is_empty()).collect();
+        (!states.is_empty()).then_some(Self { states })
+    }
+
+    /// Those of a directory. `None` for any other object.
+    pub(crate) fn of_object(object: &InspectedObject) -> Option<Self> {
+        match &object.content {
+            Ok(Inspection::Directory(directory)) => Self::of(&directory.workers),
+            _ => None,
+        }
+    }
+
+    /// The workers in words, as in `dead: web, away: billing`.
+    pub(crate) fn sentence(&self) -> String {
+        let states = self.states.iter();
+        let states = states.map(|(state, names)| format!("{state}: {}", names.join(" ")));
+        states.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The color of the sentence.
+    pub(crate) fn style(&self) -> Style {
+        if self.states.iter().all(|(state, _)| *state == "away") { YELLOW } else { RED }
+    }
+}
+
+/// What to do about each worker that does not run, in its own line.
+fn advise(
+    workers: &[WorkerInfo],
+    objects: &[InspectedObject],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    for worker in workers {
+        let (name, pid) = (text::plain(&worker.name), worker.pid);
+        let (style, line) = match word(worker) {
+            "stopped" => (
+                RED,
+                format!(
+                    "{name} is stopped: kill -CONT {pid} continues its process, kill {pid} ends it"
+                ),
+            ),
+            "dead" => (
+                RED,
+                format!(
+                    "{name} died (process {pid}): see its log, and dmesg for the OOM killer; start it again"
+                ),
+            ),
+            "away" => {
+                let waiting = match inbox_backlog(objects, worker) {
+                    Some(Backlog { packets: Some(packets), .. }) => {
+                        format!("{} for it", text::count(packets as usize, "message"))
+                    }
+                    _ => "its messages".to_owned(),
+                };
+                (
+                    YELLOW,
+                    format!(
+                        "{name} does not run (process {pid} died, or dropped it): its inbox keeps \
+                         {waiting}; start it again"
+                    ),
+                )
+            }
+            _ => continue,
+        };
+        let line = output.paint(style, line);
+        writeln!(output, "{line}")?;
+    }
+    Ok(())
 }
 
 /// Prints the workers of a cluster.
@@ -77,6 +174,7 @@ pub(crate) fn run(args: &WorkersArgs, output: &mut Output) -> Result<Outcome, Fa
         output.json(&serde_json::json!({ "cluster": cluster, "workers": workers }))?;
     } else {
         table(&found.workers, &found.objects).print(output)?;
+        advise(&found.workers, &found.objects, output)?;
     }
     Ok(Outcome::Done)
 }
@@ -116,11 +214,12 @@ pub(crate) fn table(workers: &[WorkerInfo], objects: &[InspectedObject]) -> Tabl
         ("INBOX", Align::Right),
     ]);
     for worker in workers {
-        let state = state(worker);
+        let state = word(worker);
         let style = match state {
             "alive" => GREEN,
-            "stopped" => RED,
-            _ => YELLOW,
+            "stopped" | "dead" => RED,
+            "away" => YELLOW,
+            _ => DIM,
         };
         let inbox = match (worker.has_inbox, inbox_backlog(objects, worker)) {
             (false, _) => "-".to_owned(),

@@ -3,15 +3,16 @@
 use super::Check;
 use crate::ls::State;
 use crate::rings::Summary;
-use crate::{names, text};
+use crate::{names, text, users};
 use packetring::inspect;
-use packetring::inventory::{LAYOUT_VERSION, ObjectInfo};
+use packetring::inventory::{self, LAYOUT_VERSION, ObjectInfo};
 
 /// All checks of the objects.
 pub(super) fn checks() -> Vec<Check> {
     match packetring::inventory() {
         Ok(objects) => {
             let mut checks = judge(&objects);
+            checks.extend(of_other_users());
             checks.extend(readers(objects));
             checks
         }
@@ -21,6 +22,15 @@ pub(super) fn checks() -> Vec<Check> {
             "see the checks of /dev/shm",
         )],
     }
+}
+
+/// The objects of other users, which no check looks at.
+fn of_other_users() -> Option<Check> {
+    let others = inventory::of_other_users().unwrap_or_default();
+    let others: Vec<_> = others.iter().collect();
+    let sentence = users::sentence(&others)?;
+    let advice = users::advice(&others, "doctor");
+    Some(Check::ok("users", format!("{sentence}: not checked; {advice} does")))
 }
 
 /// The endpoints that hold publishers back.

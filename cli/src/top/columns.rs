@@ -45,7 +45,10 @@ const fn column(
 }
 
 /// A narrow screen leaves out columns.
-pub(super) const RING_COLUMNS: [RingColumn; 13] = [
+pub(super) const RING_COLUMNS: [RingColumn; 14] = [
+    column("", Constraint::Length(1), 0, |row, _| {
+        if row.attention() > 0 { "!" } else { "" }.into()
+    }),
     column("RING", Constraint::Fill(3), 0, |row, _| plain(&row.name).into_owned()),
     column("KIND", Constraint::Length(7), 90, |row, _| row.kind.to_owned()),
     column("PACKETS/S", Constraint::Length(9), 0, |row, _| rate(row.packets_per_second)),

@@ -7,7 +7,7 @@ mod screen;
 
 use crate::args;
 use crate::names;
-use crate::output::{Failure, Outcome, Output, RED};
+use crate::output::{DIM, Failure, Outcome, Output, RED};
 use crate::rings;
 use crate::selection::NamedSelection;
 use crate::text::{self, Align, Cell, Table};
@@ -181,6 +181,10 @@ fn print(view: &View, output: &mut Output) -> Result<(), Failure> {
         ]);
     }
     table.print(output)?;
+    for line in &view.unread {
+        let line = output.paint(DIM, format!("not shown: {}", text::plain(line)));
+        writeln!(output, "{line}")?;
+    }
     for row in &view.rings {
         if let Some(blocker) = &row.blocker {
             let name = text::plain(&row.name);

@@ -2,10 +2,14 @@
 
 use super::endpoints::Endpoint;
 use crate::counters::Counts;
+use crate::ls::State;
 use crate::names;
 use crate::rings::{self, Backlog, Blocker};
 use crate::selection::NamedSelection;
+use crate::text;
+use crate::users;
 use packetring::inspect::{self, Inspection, RingInspection, SleepCounts};
+use packetring::inventory::{self, ObjectInfo};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -13,7 +17,7 @@ use std::time::Instant;
 /// Bytes of a slot.
 const SLOT: f64 = 64.0;
 /// Rates that a sparkline shows.
-pub(super) const HISTORY: usize = 10;
+pub(super) const HISTORY: usize = 8;
 
 /// One ring at one time.
 #[derive(Debug)]
@@ -38,6 +42,28 @@ pub(super) struct View {
     pub(super) seconds: f64,
     pub(super) bytes_per_second: f64,
     pub(super) rings: Vec<Row>,
+    /// Why rings are not shown that may be there: another layout, another user.
+    pub(super) unread: Vec<String>,
+}
+
+/// Why objects are not shown.
+fn unread(
+    objects: &[ObjectInfo],
+    selection: &NamedSelection,
+) -> Result<Vec<String>, packetring::OpenError> {
+    let of = |state: State| objects.iter().filter(move |one| State::of(one) == state).count();
+    let mut unread = Vec::new();
+    for (number, what) in
+        [(of(State::OtherLayout), "of another layout"), (of(State::Damaged), "damaged")]
+    {
+        if number > 0 {
+            unread.push(format!("{} {what}: see `packetring ls`", text::count(number, "object")));
+        }
+    }
+    let others = inventory::of_other_users()?;
+    let others: Vec<_> = others.iter().filter(|one| selection.has(one)).collect();
+    unread.extend(users::sentence(&others));
+    Ok(unread)
 }
 
 /// One ring.
@@ -89,6 +115,7 @@ impl Sampler {
     ) -> Result<View, packetring::OpenError> {
         let mut objects = packetring::inventory()?;
         objects.retain(|one| selection.has(one));
+        let unread = unread(&objects, selection)?;
         let found = inspect::objects(objects).into_iter().filter_map(|object| {
             let (name, kind) = (names::full(&object.info), names::word(object.info.kind));
             match object.content {
@@ -96,7 +123,8 @@ impl Sampler {
                 _ => None,
             }
         });
-        Ok(self.compare(found.collect(), Instant::now()))
+        let view = self.compare(found.collect(), Instant::now());
+        Ok(View { unread, ..view })
     }
 
     /// Compares a snapshot with the one before, and keeps it.
@@ -122,7 +150,7 @@ impl Sampler {
         self.before = samples.into_iter().map(|sample| (sample.name.clone(), sample)).collect();
         self.taken = Some(now);
         let bytes_per_second = rings.iter().map(|row| row.bytes_per_second).sum();
-        View { seconds, bytes_per_second, rings }
+        View { seconds, bytes_per_second, rings, unread: Vec::new() }
     }
 }
 
@@ -176,6 +204,16 @@ impl Row {
             blocker: Blocker::of(ring),
             endpoints,
             history: Vec::new(),
+        }
+    }
+
+    /// How much the ring needs attention: 2 if its publishers are held back, 1 if an endpoint is
+    /// dead, 0 otherwise.
+    pub(super) fn attention(&self) -> u8 {
+        match (&self.blocker, self.dead) {
+            (Some(_), _) => 2,
+            (None, 1..) => 1,
+            (None, 0) => 0,
         }
     }
 
@@ -243,7 +281,8 @@ impl Column {
         }
     }
 
-    /// Orders rings: the highest first, names ascending.
+    /// Orders rings: the highest first, names ascending. In the order by rate, which is the first
+    /// one, the rings that need attention come before all others: a full ring has no rate.
     pub(super) fn sort(self, rows: &mut [Row]) {
         let key = |row: &Row| match self {
             Self::Rate => row.slots_per_second,
@@ -253,8 +292,11 @@ impl Column {
             Self::Missed => row.missed_per_second + row.missed as f64 / 1e12,
             Self::Wakes => row.wakes_per_second,
         };
+        let attention = |row: &Row| if self == Self::Rate { row.attention() } else { 0 };
         rows.sort_by(|one, other| {
-            key(other).total_cmp(&key(one)).then_with(|| one.name.cmp(&other.name))
+            let order = attention(other).cmp(&attention(one));
+            let order = order.then_with(|| key(other).total_cmp(&key(one)));
+            order.then_with(|| one.name.cmp(&other.name))
         });
     }
 }
@@ -319,5 +361,15 @@ mod tests {
         assert_eq!(order(Column::Rate), "cab");
         assert_eq!(order(Column::Name), "abc");
         assert_eq!(order(Column::Missed), "acb");
+        // Rings that need attention do not pass anything on, and come first.
+        let held = Row { blocker: Some(Blocker::default()), ..row("d", 0.0, 0) };
+        let dead = Row { dead: 1, ..row("e", 0.0, 0) };
+        let mut rows = [row("b", 1.0, 0), dead, row("c", 2.0, 3), held];
+        let mut order = |column: Column| {
+            column.sort(&mut rows);
+            rows.iter().map(|row| row.name.as_str()).collect::<String>()
+        };
+        assert_eq!(order(Column::Rate), "decb");
+        assert_eq!(order(Column::Name), "bcde");
     }
 }

@@ -34,8 +34,9 @@ Esc    clears the filter, if there is one
 Each line is a ring. PACKETS/S: packets that its publishers send. FULL: the part of the ring that no
 reader has released. BLOCKED: the part of the time that a publisher sleeps, as the ring is full.
 BEHIND: packets that the slowest reader has ahead. MISSED: packets that readers lost, if the ring
-drops the oldest. WAKES/S: notifications of sleeping endpoints. Red: a reader leaves the publishers
-no room, and they wait for it or soon will. The lower part shows the endpoints of the selected ring.
+drops the oldest. WAKES/S: notifications of sleeping endpoints. Red and !: a reader leaves the
+publishers no room, and they wait for it or soon will; the order by rate has these rings first.
+The lower part shows the endpoints of the selected ring.
 TOTAL: packets since the endpoint joined. BLOCKED of a reader: it sleeps until packets come.";
 
 impl Screen {
@@ -121,6 +122,10 @@ impl Screen {
         if dead > 0 {
             spans.push(Span::styled(format!("  {dead} dead"), self.style(Color::Yellow)));
         }
+        if !self.view.unread.is_empty() {
+            let unread = format!("  not shown: {}", self.view.unread.join("; "));
+            spans.push(Span::styled(plain(&unread).into_owned(), self.style(Color::Yellow)));
+        }
         if self.is_paused {
             spans.push(Span::styled("  paused", self.style(Color::Yellow)));
         }
@@ -174,6 +179,9 @@ impl Screen {
     fn draw_details(&self, frame: &mut Frame<'_>, area: Rect) {
         let Some(row) = self.selected() else {
             let text = match self.filter.is_empty() || self.view.rings.is_empty() {
+                true if !self.view.unread.is_empty() => {
+                    format!("no ring to show; not shown: {}", self.view.unread.join("; "))
+                }
                 true => "no ring is there: start a program, or see `packetring ls`".to_owned(),
                 false => format!("no ring fits `{}` (Esc clears)", plain(&self.filter)),
             };
@@ -283,7 +291,12 @@ mod tests {
             history: vec![1.0, 2.0, 4.0],
             ..Row::default()
         };
-        View { seconds: 1.0, bytes_per_second: 1_234_567.0 * 64.0, rings: vec![slow, fast] }
+        View {
+            seconds: 1.0,
+            bytes_per_second: 1_234_567.0 * 64.0,
+            rings: vec![slow, fast],
+            ..View::default()
+        }
     }
 
     fn drawn(screen: &mut Screen) -> String {
@@ -305,13 +318,12 @@ mod tests {
     fn the_screen_names_the_reader_that_holds_publishers_back() {
         let mut screen = Screen::default();
         screen.update(view());
-        screen.table.select(Some(1));
         // Each line is what a terminal of 140 columns shows.
         insta::assert_snapshot!(drawn(&mut screen), @r"
 packetring top  2 rings  75.4 MiB/s  1 held back
-RING                  KIND    PACKETS/S BYTES/S   LAST       FULL BLOCKED BEHIND   WRITERS READERS MISSED STATE
-shop/topic/quotes     topic   1235k     75.4 MiB  ▃▅█        -    0%      -        0       0       0
-prices                ring    0         0 B       █▄▁        88%  0%      14       1       1       0      held back by process 813 (stopped)
+  RING                  KIND    PACKETS/S BYTES/S   LAST     FULL BLOCKED BEHIND   WRITERS READERS MISSED STATE
+! prices                ring    0         0 B       █▄▁      88%  0%      14       1       1       0      held back by process 813 (stopped)
+  shop/topic/quotes     topic   1235k     75.4 MiB  ▃▅█      -    0%      -        0       0       0
 
 
 
@@ -328,7 +340,9 @@ order: rate   no filter   s order  / filter  p pause  ? help  q quit
     #[test]
     fn the_selected_ring_stays_selected_in_another_order() {
         let mut screen = Screen::default();
-        screen.update(view());
+        let mut calm = view();
+        calm.rings[0].blocker = None;
+        screen.update(calm);
         assert_eq!(screen.selected().map(|row| row.kind), Some("topic"));
         screen.sort_by_next();
         assert_eq!((screen.sort, screen.table.selected()), (Column::Name, Some(1)));
@@ -354,7 +368,6 @@ order: rate   no filter   s order  / filter  p pause  ? help  q quit
             }
             let mut screen = Screen::default();
             screen.update(view);
-            screen.table.select(Some(1));
             let drawn = drawn_at(&mut screen, width);
             let numbers = drawn.split(|c: char| !c.is_ascii_digit());
             let cut = numbers.filter(|number| number.starts_with("76"));
@@ -363,7 +376,7 @@ order: rate   no filter   s order  / filter  p pause  ? help  q quit
             }
             if width >= 40 {
                 assert!(drawn.contains("-CONT") || width < 60, "{width}: {drawn}");
-                let line = drawn.lines().find(|line| line.starts_with("prices"));
+                let line = drawn.lines().find(|line| line.starts_with("! p"));
                 let line = line.unwrap_or_default();
                 assert!(line.contains("7654321") || line.contains('…'), "{width}: {drawn}");
             }

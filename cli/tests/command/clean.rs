@@ -1,7 +1,8 @@
 //! `clean`: removes what was left, and nothing else.
 
-use crate::support::{Prefix, run};
+use crate::support::{Prefix, run, start_ready};
 use insta::assert_snapshot;
+use packetring::Worker;
 use std::path::Path;
 
 fn exists(prefix: &Prefix, name: &str) -> bool {
@@ -55,4 +56,84 @@ fn durable_readers_and_objects_of_other_prefixes_stay() {
     assert!(json["removed"].as_array().unwrap().is_empty());
     assert_eq!(json["stays"][0]["reason"], "kept, durable: log");
     assert!(exists(&prefix, "kept") && exists(&other, "left"));
+}
+
+#[test]
+fn kept_objects_go_by_name_with_consent_and_show_what_is_lost() {
+    let prefix = Prefix::new();
+    let name = |rest: &str| format!("{}:{rest}", prefix.0);
+    let ring = prefix.ring().open("trades").unwrap();
+    drop(ring.durable::<u64>("log").unwrap());
+    let mut out = ring.publisher::<u64>().unwrap();
+    for number in 0..3 {
+        out.send(&number).unwrap();
+    }
+    drop((out, ring));
+    drop(prefix.ring().open("other").unwrap().durable::<u64>("log").unwrap());
+
+    let shown = run(&["clean", "--kept", &name("trades")]);
+    assert_eq!((shown.status, shown.error.as_str()), (1, ""));
+    insta::with_settings!({ filters => [
+        (r"\d+\.?\d* (B|[KMG]iB)", "SIZE"), (r" +", " "),
+    ] }, {
+        assert_snapshot!(prefix.redact(&shown.out), @r#"
+        WOULD REMOVE SIZE REASON
+        P:trades SIZE kept, durable: log; loses 3 packets for "log"
+        nothing was removed: add --yes to remove
+        "#);
+    });
+    assert!(exists(&prefix, "trades"), "it was removed without consent");
+    let json = run(&["clean", "--kept", &name("trades"), "--yes", "--json"]);
+    assert_eq!(json.status, 0, "{json:?}");
+    assert_eq!(json.result()["removed"][0]["name"], name("trades"));
+    assert!(!exists(&prefix, "trades") && exists(&prefix, "other"));
+    for (wrong, status) in [("no-such-object-at-all", 1), ("*", 2)] {
+        assert_eq!(run(&["clean", "--yes", "--kept", wrong]).status, status, "{wrong}");
+    }
+}
+
+#[test]
+fn kept_objects_that_a_process_uses_stay() {
+    let prefix = Prefix::new();
+    let name = format!("{}:live", prefix.0);
+    let ring = prefix.ring().open("live").unwrap();
+    drop(ring.durable::<u64>("log").unwrap());
+    let ran = run(&["clean", "--yes", "--kept", &name]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains(&format!("process {} uses it", std::process::id())), "{}", ran.out);
+    assert!(exists(&prefix, "live"));
+    drop(ring);
+    assert_eq!(run(&["clean", "--yes", "--kept", &name]).status, 0);
+    assert!(!exists(&prefix, "live"));
+}
+
+#[test]
+fn a_cluster_goes_as_a_whole_once_no_worker_lives() {
+    let prefix = Prefix::new();
+    let cluster = format!("{}:shop", prefix.0);
+    let mut child = start_ready("work", &[&prefix.0, "shop", "web"]);
+    let billing = Worker::builder().prefix(&prefix.0).join("shop", "billing").unwrap();
+    let inbox = billing.inbox().unwrap();
+    billing.send_to("billing", &7_u64).unwrap();
+    billing.queue_publisher::<u64>("jobs").unwrap().send(&8).unwrap();
+    drop((inbox, billing));
+    let ran = run(&["clean", "--yes", "--kept", &cluster]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains(&format!("process {} uses it", child.id())), "{}", ran.out);
+    assert!(ran.out.contains("a process uses its cluster"), "{}", ran.out);
+    assert!(exists(&prefix, "shop~q.jobs"));
+    let ran = run(&["clean", "--yes", "--kept", &format!("{cluster}/inbox/billing")]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.error.contains(&format!("`packetring clean --kept {cluster}`")), "{}", ran.error);
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = crate::support::eventually("a cluster without a process", || {
+        let ran = run(&["clean", "--kept", &cluster, "--yes"]);
+        (ran.status == 0).then_some(ran)
+    });
+    assert!(ran.out.contains("loses 1 message for \"inbox\""), "{}", ran.out);
+    assert!(ran.out.contains("1 job without an acknowledgement"), "{}", ran.out);
+    assert!(ran.out.contains("workers: billing"), "{}", ran.out);
+    assert!(!exists(&prefix, "shop~q.jobs") && !exists(&prefix, "shop~d"));
 }

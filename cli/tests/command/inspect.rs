@@ -1,9 +1,8 @@
 //! `inspect` and `workers`; and how `ls` and `doctor` name a reader that holds publishers back.
 
-use crate::support::{Prefix, run, start_role, stop};
+use crate::support::{Prefix, eventually, run, start_ready, stop};
 use insta::assert_snapshot;
 use packetring::{Board, Worker, packet};
-use std::io::{BufRead, BufReader};
 
 #[packet]
 struct Order {
@@ -91,9 +90,7 @@ fn a_stopped_reader_is_named_until_it_is_gone() {
     let prefix = Prefix::new();
     let ring = prefix.ring().capacity(1024).open("slow").unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut child = start_role("read_none", &[&prefix.0, "slow"]);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while !lines.next().unwrap().unwrap().contains("ready") {}
+    let mut child = start_ready("read_none", &[&prefix.0, "slow"]);
     while out.try_send(&7).is_ok() {}
     let pid = child.id();
     stop(pid);
@@ -138,6 +135,9 @@ fn workers_are_listed_with_their_backlogs() {
         ");
     });
     drop((inbox, billing));
+    let ran = run(&["workers", &format!("{}:shop", prefix.0)]);
+    let says = "billing does not run (process";
+    assert!(ran.out.contains(says) && ran.out.contains("keeps 3 messages for it"), "{}", ran.out);
     let json = run(&["workers", "--json", &format!("{}:shop", prefix.0)]).result();
     assert_eq!(json["workers"][1]["state"], "away");
     assert_eq!(json["workers"][1]["inbox_backlog"]["packets"], 3);
@@ -145,6 +145,35 @@ fn workers_are_listed_with_their_backlogs() {
     assert!(inspected.out.contains("durable \"inbox\""), "{}", inspected.out);
     let ran = run(&["workers", "no-such-cluster-at-all"]);
     assert_eq!(ran.status, 1);
+}
+
+#[test]
+fn dead_workers_stand_out() {
+    let prefix = Prefix::new();
+    let cluster = format!("{}:shop", prefix.0);
+    let _shop = Worker::builder().prefix(&prefix.0).join("shop", "shop").unwrap();
+    let mut child = start_ready("work", &[&prefix.0, "shop", "web"]);
+    let pid = child.id();
+    assert!(!run(&["ls", "--prefix", &prefix.0]).out.contains("web"));
+    stop(pid);
+    let ran = run(&["workers", &cluster]);
+    assert!(ran.out.contains(&format!("web is stopped: kill -CONT {pid} ")), "{}", ran.out);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = eventually("the death", || {
+        let ran = run(&["workers", &cluster, "--color", "always"]);
+        ran.out.contains("dead").then_some(ran)
+    });
+    assert!(ran.out.contains("\x1b[1m\x1b[31mdead\x1b[0m"), "{:?}", ran.out);
+    assert!(ran.out.contains(&format!("web died (process {pid}): ")), "{}", ran.out);
+    let json = run(&["workers", &cluster, "--json"]).result();
+    assert_eq!(
+        (&json["workers"][1]["state"], &json["workers"][1]["has_died"]),
+        (&"gone".into(), &true.into())
+    );
+    let ls = run(&["ls", "--prefix", &prefix.0]).out;
+    assert!(ls.contains("in use, dead: web"), "{ls}");
+    assert!(ls.contains(&format!("dead: web: `packetring workers {cluster}` says more")), "{ls}");
 }
 
 #[test]

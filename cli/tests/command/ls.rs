@@ -1,9 +1,11 @@
 //! `ls`, and the names of objects.
 
-use crate::support::{Prefix, run};
+use crate::support::{Prefix, Ran, command, eventually, run};
 use insta::assert_snapshot;
 use packetring::{Board, Worker};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 #[test]
 fn all_kinds_of_objects_are_listed() {
@@ -108,4 +110,97 @@ fn objects_of_another_layout_and_damaged_ones_are_listed_as_such() {
     let states: Vec<_> = states.iter().map(|one| one["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["damaged", "other_layout", "foreign"]);
     assert_eq!(run(&["ls", &prefix.file("strange")]).status, 0);
+}
+
+#[test]
+fn an_observer_is_told_from_a_user() {
+    let prefix = Prefix::new();
+    let _ring = prefix.ring().capacity(1024).open("watched").unwrap();
+    let name = format!("{}:watched", prefix.0);
+    let mut tail = command(&["tail", &name]).stdout(Stdio::null()).spawn().unwrap();
+    let found = eventually("the observer", || {
+        let json = run(&["ls", "--json", &name]).result()["objects"][0].clone();
+        (json["observers"] != serde_json::json!([])).then_some(json)
+    });
+    assert_eq!(found["observers"], serde_json::json!([tail.id()]));
+    assert_eq!(found["processes"], serde_json::json!([std::process::id()]));
+    let listed = run(&["ls", &name]).out;
+    assert!(listed.contains(&format!("in use, observed by {}", tail.id())), "{listed}");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+const NOBODY: u32 = 65534;
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: only root may act as another user");
+    }
+    is_root
+}
+
+#[test]
+fn objects_of_another_user_are_listed_as_such_and_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let prefix = Prefix::new();
+    let _own = prefix.ring().capacity(1024).open("own").unwrap();
+    std::fs::write(prefix.file("theirs"), [0; 100]).unwrap();
+    chown(prefix.file("theirs"), Some(NOBODY), None).unwrap();
+    let theirs = format!("{}:theirs", prefix.0);
+
+    let json = run(&["ls", "--json", "--prefix", &prefix.0]).result();
+    assert_eq!(json["objects"].as_array().unwrap().len(), 1);
+    let other = &json["of_other_users"][0];
+    assert_eq!((&other["name"], &other["owner"]), (&theirs.as_str().into(), &NOBODY.into()));
+    assert_eq!((&other["bytes"], &other["state"]), (&100.into(), &"other_user".into()));
+    let listed = run(&["ls", "--prefix", &prefix.0]).out;
+    assert!(listed.contains(&format!("of another user: nobody ({NOBODY})")), "{listed}");
+    assert!(listed.contains("1 object of another user: nobody (65534)"), "{listed}");
+    assert!(listed.contains("`sudo -u nobody packetring ls` shows more"), "{listed}");
+    let left = run(&["ls", "--left", "--json", "--prefix", &prefix.0]).result();
+    assert_eq!(left["of_other_users"], serde_json::json!([]));
+
+    for arguments in [&["inspect"][..], &["tail"], &["hz"], &["clean", "--yes", "--kept"]] {
+        let ran = run(&[arguments, &[&theirs]].concat());
+        assert_eq!(ran.status, 1, "{arguments:?}: {ran:?}");
+        let says = "belongs to another user, nobody (65534); run the command as that user";
+        assert!(ran.error.contains(says), "{arguments:?}: {ran:?}");
+    }
+    let cleaned = run(&["clean", "--yes", "--prefix", &prefix.0]);
+    assert!(cleaned.out.contains("of another user: nobody (65534), and is left alone"));
+    assert_eq!(std::fs::metadata(prefix.file("theirs")).unwrap().len(), 100);
+    let top = run(&["top", "--once", "--interval", "0.05", "--prefix", &prefix.0]);
+    assert!(top.out.contains("not shown: 1 object of another user"), "{}", top.out);
+    let doctor = run(&["doctor", "--quick"]).out;
+    assert!(doctor.contains("not checked; `sudo -u"), "{doctor}");
+}
+
+#[test]
+fn a_user_without_access_sees_whose_objects_there_are() {
+    if !is_root() {
+        return;
+    }
+    let prefix = Prefix::new();
+    let _ring = prefix.ring().capacity(1024).open("root").unwrap();
+    // The user cannot reach the folder of the build.
+    let copy = std::env::temp_dir().join(format!("packetring-{}", prefix.0));
+    std::fs::copy(env!("CARGO_BIN_EXE_packetring"), &copy).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&copy);
+        command.args(arguments).current_dir("/").uid(NOBODY).gid(NOBODY);
+        Ran::of(&command.output().unwrap())
+    };
+    let listed = as_nobody(&["ls", "--prefix", &prefix.0]);
+    assert!(listed.out.contains("of another user: root (0)"), "{listed:?}");
+    let cleaned = as_nobody(&["clean", "--yes", "--json", "--prefix", &prefix.0]).result();
+    let reason = "of another user: root (0), and is left alone";
+    assert_eq!(cleaned["stays"][0]["reason"], reason);
+    assert!(cleaned["removed"].as_array().unwrap().is_empty());
+    let inspected = as_nobody(&["inspect", &format!("{}:root", prefix.0)]);
+    assert!(inspected.error.contains("belongs to another user, root (0)"), "{inspected:?}");
+    std::fs::remove_file(copy).unwrap();
 }

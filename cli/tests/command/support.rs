@@ -1,7 +1,8 @@
 //! Runs the command and child processes.
 
-use packetring::{Ring, RingBuilder};
+use packetring::{Ring, RingBuilder, Worker};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -164,6 +165,20 @@ pub(crate) fn run_role() {
             // Until the test ends, or ends this process.
             let _ = std::io::stdin().read_line(&mut String::new());
         }
+        ["work", prefix, cluster, name] => {
+            let worker = Worker::builder().prefix(prefix).join(cluster, name).unwrap();
+            println!("ready");
+            let _ = std::io::stdin().read_line(&mut String::new());
+            drop(worker);
+        }
         _ => panic!("{role}"),
     }
+}
+
+/// Starts this test binary in a role, and waits until it says that it is ready.
+pub(crate) fn start_ready(role: &str, arguments: &[&str]) -> Child {
+    let mut child = start_role(role, arguments);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().contains("ready") {}
+    child
 }

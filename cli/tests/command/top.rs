@@ -16,8 +16,22 @@ fn figures_for_scripts_are_those_of_one_interval() {
     while out.try_send(&7).is_ok() {
         sent += 1;
     }
+    // A ring that is full comes before one that is busy, and before one of a lower name.
+    let busy = prefix.ring().capacity(64 * 1024).open("busy").unwrap();
+    let mut busy = busy.publisher::<u64>().unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
     let arguments = ["top", "--once", "--interval", "0.05", "--prefix", &prefix.0];
-    let json = run(&[&arguments[..], &["--json"]].concat()).result();
+    let json = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                busy.send(&7).unwrap();
+            }
+        });
+        let ran = run(&[&arguments[..], &["--json"]].concat());
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        ran.result()
+    });
+    assert!(json["rings"][1]["packets_per_second"].as_f64().unwrap() > 0.0, "{json}");
     let row = &json["rings"][0];
     assert_eq!(row["name"], format!("{}:full", prefix.0));
     assert_eq!((&row["backlog"]["packets"], &row["slots_per_second"]), (&sent.into(), &0.0.into()));

@@ -3,12 +3,14 @@
 //! The library decides under the lock of each object whether it goes. An object that was not shown
 //! is not removed, also if its last process ends meanwhile.
 
+mod kept;
+
 use crate::args::CleanArgs;
 use crate::ls::{self, State};
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output, RED, YELLOW};
 use crate::text::{self, Align, Cell, Table};
-use packetring::inventory::{Kept, ObjectInfo, StayReason, purge_where};
+use packetring::inventory::{Kept, ObjectInfo, StayReason, of_other_users, purge_where};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -37,7 +39,11 @@ struct Report {
 
 /// Shows what would be removed, and removes it if this was asked for.
 pub(crate) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let objects = packetring::inventory()?;
+    if !args.kept.is_empty() {
+        return kept::run(args, output);
+    }
+    let mut objects = packetring::inventory()?;
+    objects.extend(of_other_users()?);
     args.objects.check(&objects)?;
     let meant = objects.iter().filter(|one| args.objects.has(one));
     let (going, staying): (Vec<_>, Vec<_>) = meant.partition(|one| State::of(one) == State::Left);
@@ -55,7 +61,8 @@ pub(crate) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Fail
     if !output.is_json {
         print(&report, output)?;
     }
-    let is_agreed = args.yes || (!paths.is_empty() && !going.is_empty() && ask(&going, output)?);
+    let is_agreed =
+        args.yes || (!paths.is_empty() && !going.is_empty() && ask(going.len(), output)?);
     if is_agreed {
         remove(&paths, &mut report)?;
     }
@@ -64,8 +71,17 @@ pub(crate) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Fail
     } else if is_agreed {
         print_removed(&report, output)?;
     }
-    let is_done = report.would_remove.is_empty() && report.failed.is_empty();
-    Ok(if is_done { Outcome::Done } else { Outcome::Found })
+    Ok(report.outcome())
+}
+
+impl Report {
+    /// Done, if nothing is left to remove.
+    fn outcome(&self) -> Outcome {
+        match self.would_remove.is_empty() && self.failed.is_empty() {
+            true => Outcome::Done,
+            false => Outcome::Found,
+        }
+    }
 }
 
 fn line(object: &ObjectInfo, reason: String) -> Line {
@@ -76,6 +92,7 @@ fn line(object: &ObjectInfo, reason: String) -> Line {
 fn stay_reason(object: &ObjectInfo) -> String {
     match (&object.fault, State::of(object)) {
         (_, State::Foreign) => "a file of another program, which this command leaves alone".into(),
+        (_, State::OtherUser) => format!("{}, and is left alone", ls::detail(object)),
         (Some(fault), _) => fault.to_string(),
         (None, State::InUse | State::OtherLayout) if object.is_attached => {
             let pids: Vec<_> = object.processes.iter().map(u32::to_string).collect();
@@ -93,7 +110,7 @@ fn stay_reason(object: &ObjectInfo) -> String {
 }
 
 /// Asks on a terminal. Elsewhere the answer is no, with a hint.
-fn ask(going: &[&ObjectInfo], output: &mut Output) -> Result<bool, Failure> {
+fn ask(going: usize, output: &mut Output) -> Result<bool, Failure> {
     if output.is_json {
         return Ok(false);
     }
@@ -101,7 +118,7 @@ fn ask(going: &[&ObjectInfo], output: &mut Output) -> Result<bool, Failure> {
         writeln!(output, "nothing was removed: add --yes to remove")?;
         return Ok(false);
     }
-    write!(output, "remove {}? [y/N] ", text::count(going.len(), "object"))?;
+    write!(output, "remove {}? [y/N] ", text::count(going, "object"))?;
     output.flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
