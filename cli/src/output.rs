@@ -55,7 +55,12 @@ impl From<io::Error> for Failure {
 
 impl From<packetring::OpenError> for Failure {
     fn from(error: packetring::OpenError) -> Self {
-        Self::failed(error)
+        match error {
+            packetring::OpenError::OtherVersion { .. } => Self::Failed(format!(
+                "{error}; to look at it, use the command of the version that made it"
+            )),
+            error => Self::failed(error),
+        }
     }
 }
 

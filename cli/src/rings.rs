@@ -44,6 +44,8 @@ pub(crate) struct Blocker {
     pub(crate) worker: Option<String>,
     pub(crate) is_alive: bool,
     pub(crate) is_stopped: bool,
+    /// Its place stays when its process is gone.
+    pub(crate) is_durable: bool,
     pub(crate) backlog: Option<Backlog>,
     /// Slots that publishers can still claim.
     pub(crate) free_slots: u64,
@@ -76,6 +78,10 @@ impl Summary {
         Some(summary)
     }
 }
+
+/// What happens to an endpoint whose process died.
+pub(crate) const CLEARED: &str =
+    "nothing to do: a process that joins, waits, or needs the room clears it";
 
 /// Returns true for an endpoint that sends or writes.
 pub(crate) fn is_writer(endpoint: &EndpointInfo) -> bool {
@@ -142,6 +148,7 @@ impl Blocker {
                     worker: endpoint.worker.clone(),
                     is_alive: endpoint.is_alive,
                     is_stopped: endpoint.is_alive && process::is_stopped(endpoint.pid),
+                    is_durable: is_durable(endpoint),
                     backlog: lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots }),
                     free_slots,
                     slots,
@@ -153,6 +160,7 @@ impl Blocker {
                 worker: None,
                 is_alive: true,
                 is_stopped: false,
+                is_durable: false,
                 backlog: backlog(ring),
                 free_slots,
                 slots,
@@ -220,10 +228,11 @@ impl Blocker {
                     "see why process {pid} does not read, make the ring larger, or end the process"
                 )
             }
-            (Some(_), false, _) => {
+            (Some(_), false, _) if self.is_durable => {
                 "start the process of this durable subscriber again, or remove the subscriber"
                     .to_owned()
             }
+            (Some(_), false, _) => CLEARED.to_owned(),
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::ls::{self, State};
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output, RED, YELLOW};
 use crate::text::{self, Align, Cell, Table};
-use packetring::inventory::{Kept, ObjectInfo, StayReason, of_other_users, purge_where};
+use packetring::inventory::{
+    Kept, LAYOUT_VERSION, ObjectInfo, StayReason, of_other_users, purge_where,
+};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -96,10 +98,14 @@ fn stay_reason(object: &ObjectInfo) -> String {
         (Some(fault), _) => fault.to_string(),
         (None, State::InUse | State::OtherLayout) if object.is_attached => {
             let pids: Vec<_> = object.processes.iter().map(u32::to_string).collect();
+            let layout = match object.layout {
+                Some(layout) if layout != LAYOUT_VERSION => format!(", with layout {layout}"),
+                _ => String::new(),
+            };
             match &*pids {
-                [] => "a living process uses it".to_owned(),
-                [pid] => format!("process {pid} uses it"),
-                pids => format!("processes {} use it", pids.join(" ")),
+                [] => format!("a living process uses it{layout}"),
+                [pid] => format!("process {pid} uses it{layout}"),
+                pids => format!("processes {} use it{layout}", pids.join(" ")),
             }
         }
         (None, State::OtherLayout) => {

@@ -2,10 +2,14 @@
 
 use super::Check;
 use crate::ls::State;
-use crate::rings::Summary;
+use crate::rings::{self, Blocker, Summary};
 use crate::{names, text, users};
-use packetring::inspect;
+use packetring::inspect::{self, InspectedObject, Inspection};
 use packetring::inventory::{self, LAYOUT_VERSION, ObjectInfo};
+use std::time::Duration;
+
+/// How long a death is reported after it was found.
+const RECENT: Duration = Duration::from_mins(10);
 
 /// All checks of the objects.
 pub(super) fn checks() -> Vec<Check> {
@@ -13,7 +17,7 @@ pub(super) fn checks() -> Vec<Check> {
         Ok(objects) => {
             let mut checks = judge(&objects);
             checks.extend(of_other_users());
-            checks.extend(readers(objects));
+            checks.extend(endpoints(objects));
             checks
         }
         Err(error) => vec![Check::problem(
@@ -33,25 +37,61 @@ fn of_other_users() -> Option<Check> {
     Some(Check::ok("users", format!("{sentence}: not checked; {advice} does")))
 }
 
-/// The endpoints that hold publishers back.
-fn readers(objects: Vec<ObjectInfo>) -> Vec<Check> {
+/// The endpoints that hold publishers back, and those that are stopped or dead.
+fn endpoints(objects: Vec<ObjectInfo>) -> Vec<Check> {
     let objects: Vec<_> =
         objects.into_iter().filter(|one| State::of(one) == State::InUse).collect();
     let number = objects.len();
-    let mut checks = Vec::new();
+    let (mut readers, mut others) = (Vec::new(), Vec::new());
     for object in inspect::objects(objects) {
-        let Some(blocker) = Summary::of(&object).and_then(|summary| summary.blocker) else {
-            continue;
-        };
-        let message = format!("{}: {}", names::full(&object.info), blocker.sentence());
-        let is_full = blocker.free_slots <= blocker.slots / 32;
-        let check = if is_full { Check::problem } else { Check::warning };
-        checks.push(check("readers", message, blocker.remedy()));
+        let (name, summary) = (names::full(&object.info), Summary::of(&object));
+        let blocker = summary.and_then(|summary| summary.blocker);
+        if let Some(blocker) = &blocker {
+            let message = format!("{name}: {}", blocker.sentence());
+            let is_full = blocker.free_slots <= blocker.slots / 32;
+            let check = if is_full { Check::problem } else { Check::warning };
+            readers.push(check("readers", message, blocker.remedy()));
+        }
+        others.extend(silent(&name, &object, blocker.as_ref()));
     }
-    if checks.is_empty() {
+    if readers.is_empty() {
         let number = text::count(number, "object");
-        checks
+        readers
             .push(Check::ok("readers", format!("none holds publishers back, in {number} in use")));
+    }
+    readers.append(&mut others);
+    readers
+}
+
+/// The endpoints that are stopped or dead, and the last death that was found.
+fn silent(name: &str, object: &InspectedObject, blocker: Option<&Blocker>) -> Vec<Check> {
+    let (endpoints, last_death) = match &object.content {
+        Ok(Inspection::Ring(ring)) => (&*ring.endpoints, ring.last_death),
+        Ok(Inspection::Board(board)) => (&*board.endpoints, board.last_death),
+        Ok(Inspection::Directory(directory)) => (&[][..], directory.last_death),
+        _ => return Vec::new(),
+    };
+    let mut checks = Vec::new();
+    for one in endpoints {
+        let (role, pid) = (rings::role(one), one.pid);
+        // The check of readers has it already.
+        if blocker.is_some_and(|blocker| blocker.endpoint == role) {
+            continue;
+        }
+        let message = |state: &str| format!("{name}: {role} of process {pid} is {state}");
+        match rings::state(one) {
+            "stopped" => {
+                let remedy = format!("continue or end the process: kill -CONT {pid}");
+                checks.push(Check::warning("stopped", message("stopped"), remedy));
+            }
+            "dead" => checks.push(Check::warning("dead", message("dead"), rings::CLEARED)),
+            _ => {}
+        }
+    }
+    if let Some(time) = last_death.filter(|time| *time < RECENT) {
+        let message = format!("{name}: a process died, which was found {} ago", text::age(time));
+        let remedy = "see the log of its program, and dmesg for the OOM killer";
+        checks.push(Check::warning("deaths", message, remedy));
     }
     checks
 }
@@ -72,7 +112,7 @@ fn judge(objects: &[ObjectInfo]) -> Vec<Check> {
         checks.push(Check::warning(
             "objects",
             format!("{} has layout {layout}, this command {LAYOUT_VERSION}", names::full(object)),
-            "build all processes and this command with one version of packetring",
+            "build all processes and this command with one version of packetring, or use its command",
         ));
     }
     let (left, bytes) = of(State::Left).fold((0, 0), |(n, sum), one| (n + 1, sum + one.bytes));

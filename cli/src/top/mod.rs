@@ -42,6 +42,10 @@ pub(crate) fn run(args: &TopArgs, output: &mut Output) -> Result<Outcome, Failur
     let mut sampler = Sampler::default();
     let first = sampler.take(selection)?;
     if first.rings.is_empty() && !selection.names.is_empty() {
+        // Its own error, if it has another layout or is damaged.
+        for object in objects.iter().filter(|one| selection.has(one)) {
+            object.inspect()?;
+        }
         return Err(names::not_found(&objects, &selection.names.join(" ")));
     }
     if args.once || output.is_json {

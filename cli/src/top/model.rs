@@ -16,6 +16,8 @@ use std::time::Instant;
 
 /// Bytes of a slot.
 const SLOT: f64 = 64.0;
+/// How many seconds a death is shown after it was found.
+const RECENT: f64 = 60.0;
 /// Rates that a sparkline shows.
 pub(super) const HISTORY: usize = 8;
 
@@ -90,6 +92,10 @@ pub(super) struct Row {
     pub(super) writers: usize,
     pub(super) readers: usize,
     pub(super) dead: usize,
+    /// Endpoints whose process is stopped.
+    pub(super) stopped: usize,
+    /// Time since a dead process was last found.
+    pub(super) seconds_since_death: Option<f64>,
     /// Packets that readers lost because the ring drops the oldest, and that since the snapshot
     /// before.
     pub(super) missed: u64,
@@ -178,6 +184,7 @@ impl Row {
         let writers = ring.endpoints.iter().filter(|one| rings::is_writer(one)).count();
         let endpoints: Vec<_> =
             ring.endpoints.iter().map(|one| Endpoint::of(one, before, seconds)).collect();
+        let count = |state: &str| endpoints.iter().filter(|one| one.state == state).count();
         let side =
             |is_writing: bool| endpoints.iter().filter(move |one| one.is_writing == is_writing);
         Self {
@@ -195,7 +202,9 @@ impl Row {
             backlog: rings::backlog(ring),
             writers,
             readers: endpoints.len() - writers,
-            dead: endpoints.iter().filter(|one| one.state == "dead").count(),
+            dead: count("dead"),
+            stopped: count("stopped"),
+            seconds_since_death: ring.last_death.map(|time| time.as_secs_f64()),
             missed: missed(ring),
             missed_per_second: since(missed(ring), before.map(missed)),
             wakes_per_second: reader_wakes + writer_wakes,
@@ -208,9 +217,9 @@ impl Row {
     }
 
     /// How much the ring needs attention: 2 if its publishers are held back, 1 if an endpoint is
-    /// dead, 0 otherwise.
+    /// dead or stopped, 0 otherwise.
     pub(super) fn attention(&self) -> u8 {
-        match (&self.blocker, self.dead) {
+        match (&self.blocker, self.dead + self.stopped) {
             (Some(_), _) => 2,
             (None, 1..) => 1,
             (None, 0) => 0,
@@ -226,6 +235,12 @@ impl Row {
         if self.dead > 0 {
             states.push(format!("{} dead", self.dead));
         }
+        if self.stopped > 0 && self.blocker.is_none() {
+            states.push(format!("{} stopped", self.stopped));
+        }
+        if let Some(seconds) = self.seconds_since_death.filter(|seconds| *seconds < RECENT) {
+            states.push(format!("a process died {seconds:.0} s ago"));
+        }
         states.join(", ")
     }
 
@@ -238,6 +253,9 @@ impl Row {
             let causes = blocker.causes();
             forms.extend(causes.iter().map(|cause| format!("held back by {cause}")));
             forms.extend(causes.last().cloned());
+        }
+        if self.blocker.is_none() && self.dead > 0 {
+            forms.push(format!("{} dead", self.dead));
         }
         let fitting = forms.into_iter().find(|form| form.chars().count() <= width);
         fitting.unwrap_or_else(|| "…".to_owned())

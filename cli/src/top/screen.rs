@@ -159,7 +159,7 @@ impl Screen {
             let cells = columns.iter().zip(&*widths);
             let cells =
                 cells.map(|(column, area)| Cell::from((column.text)(row, usize::from(area.width))));
-            let style = match (&row.blocker, row.dead, row.missed_per_second > 0.0) {
+            let style = match (&row.blocker, row.dead + row.stopped, row.missed_per_second > 0.0) {
                 (Some(_), ..) => self.style(Color::Red),
                 (None, 1.., _) | (None, _, true) => self.style(Color::Yellow),
                 _ => Style::new(),
@@ -258,6 +258,7 @@ mod tests {
             worker: None,
             is_alive: true,
             is_stopped: true,
+            is_durable: false,
             backlog,
             free_slots: 2,
             slots: 16,

@@ -105,14 +105,59 @@ fn a_stopped_reader_is_named_until_it_is_gone() {
     let doctor = run(&["doctor", "--quick"]);
     assert_eq!(doctor.status, 1);
     assert!(doctor.out.contains(&format!("{name}: {blocker}")), "{}", doctor.out);
+    let top = ["top", "--once", "--interval", "0.05", &name];
+    let topped = run(&top).out;
+    assert!(topped.contains(&format!("held back by process {pid} (stopped)")), "{topped}");
+    assert!(topped.contains(&format!("{name}: {blocker}")), "{topped}");
 
     child.kill().unwrap();
     child.wait().unwrap();
+    let dead = format!("subscriber 0 of process {pid} (gone) holds the publishers back");
+    eventually("the death", || run(&["inspect", &name]).out.contains(&dead).then_some(()));
+    let inspected = run(&["inspect", &name]).out;
+    assert!(inspected.contains("-> nothing to do: a process that joins, waits"), "{inspected}");
+    let doctor = run(&["doctor", "--quick"]).out;
+    assert!(doctor.contains(&format!("{name}: {dead}")), "{doctor}");
+    let topped = run(&top).out;
+    assert!(topped.contains(&format!("held back by process {pid} (gone), 1 dead")), "{topped}");
+
     // The publisher clears the dead reader as soon as it needs the room.
     out.send(&8).unwrap();
-    let inspected = run(&["inspect", &name]);
-    assert!(!inspected.out.contains("subscriber 0"), "{}", inspected.out);
-    assert!(!run(&["doctor", "--quick"]).out.contains(&name));
+    let inspected = run(&["inspect", &name]).out;
+    assert!(!inspected.contains("subscriber 0"), "{inspected}");
+    assert!(inspected.contains("last death  found "), "{inspected}");
+    let doctor = run(&["doctor", "--quick"]).out;
+    assert!(!doctor.contains("holds the publishers back"), "{doctor}");
+    assert!(doctor.contains(&format!("{name}: a process died, which was found ")), "{doctor}");
+    let topped = run(&top).out;
+    assert!(!topped.contains("held back"), "{topped}");
+    assert!(topped.contains("a process died "), "{topped}");
+    let json = run(&[&top[..], &["--json"]].concat()).result();
+    let row = &json["rings"][0];
+    assert_eq!((&row["readers"], &row["dead"]), (&0.into(), &0.into()));
+    assert!(row["seconds_since_death"].is_number(), "{row}");
+}
+
+#[test]
+fn a_stopped_reader_is_named_before_it_holds_publishers_back() {
+    let prefix = Prefix::new();
+    let ring = prefix.ring().capacity(64 * 1024).open("idle").unwrap();
+    let mut child = start_ready("read_none", &[&prefix.0, "idle"]);
+    let (pid, name) = (child.id(), format!("{}:idle", prefix.0));
+    let doctor = || run(&["doctor", "--quick"]).out;
+    let says = format!("{name}: subscriber 0 of process {pid} is stopped");
+    assert!(!doctor().contains(&says));
+    stop(pid);
+    assert!(doctor().contains(&says), "{}", doctor());
+    let inspected = run(&["inspect", "--json", &name]).result();
+    assert_eq!(inspected["ring"]["endpoints"][0]["state"], "stopped");
+    let top = run(&["top", "--once", "--interval", "0.05", &name]).out;
+    assert!(top.contains("1 stopped"), "{top}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let says = format!("{name}: subscriber 0 of process {pid} is dead");
+    eventually("the death", || doctor().contains(&says).then_some(()));
+    drop(ring);
 }
 
 #[test]

@@ -130,6 +130,50 @@ fn an_observer_is_told_from_a_user() {
     tail.wait().unwrap();
 }
 
+#[test]
+fn each_command_says_clearly_that_it_cannot_read_another_layout() {
+    let prefix = Prefix::new();
+    let _newer = prefix.ring().open("newer").unwrap();
+    let worker = Worker::builder().prefix(&prefix.0).join("shop", "a").unwrap();
+    for name in ["newer", "shop~d"] {
+        let object = std::fs::OpenOptions::new().write(true).open(prefix.file(name)).unwrap();
+        object.write_all_at(&1000_u32.to_le_bytes(), 16).unwrap();
+    }
+    let (name, cluster) = (format!("{}:newer", prefix.0), format!("{}:shop", prefix.0));
+    let file = std::env::temp_dir().join(format!("packetring-{}.rec", prefix.0));
+    let file = file.to_str().unwrap();
+    for arguments in [
+        &["inspect", &name][..],
+        &["tail", &name],
+        &["hz", &name],
+        &["record", file, &name],
+        &["top", "--once", &name],
+        &["workers", &cluster],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.status, 1, "{arguments:?}: {ran:?}");
+        for says in ["its version is 1000, this build has", "use the command of the version"] {
+            assert!(ran.error.contains(says), "{arguments:?}: {ran:?}");
+        }
+    }
+    assert!(!std::path::Path::new(file).exists());
+    let top = run(&["top", "--once", "--interval", "0.05", "--prefix", &prefix.0]).out;
+    assert!(top.contains("not shown: 2 objects of another layout"), "{top}");
+    let doctor = run(&["doctor", "--quick"]).out;
+    assert!(doctor.contains(&format!("{name} has layout 1000, this command ")), "{doctor}");
+    for arguments in [&["--prefix", &prefix.0][..], &["--kept", &name]] {
+        let ran = run(&[&["clean", "--yes"], arguments].concat());
+        let says = format!("process {} uses it, with layout 1000", std::process::id());
+        assert!(ran.out.contains(&says), "{arguments:?}: {ran:?}");
+    }
+    // The worker finds its own layout again, to leave.
+    for name in ["newer", "shop~d"] {
+        let object = std::fs::OpenOptions::new().write(true).open(prefix.file(name)).unwrap();
+        object.write_all_at(&packetring::inventory::LAYOUT_VERSION.to_le_bytes(), 16).unwrap();
+    }
+    worker.leave().unwrap();
+}
+
 const NOBODY: u32 = 65534;
 
 fn is_root() -> bool {

@@ -20,6 +20,7 @@ mod ls;
 mod recording;
 mod report;
 mod support;
+mod system_calls;
 mod tail;
 mod top;
 
