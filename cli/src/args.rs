@@ -1,5 +1,6 @@
 //! The arguments of the command. Help, completions and man pages come from these definitions.
 
+use crate::bench::BenchArgs;
 use crate::export::ExportArgs;
 use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
@@ -108,6 +109,11 @@ pub(crate) enum Command {
     ///
     /// Each check is ok, a warning or a problem, with the reason and the remedy.
     Doctor(DoctorArgs),
+    /// Measures what a ring does on this machine: round trips and streams between two processes
+    ///
+    /// Starts a second process and uses rings of its own, which it removes at the end. It takes two
+    /// cores for a few seconds: other programs on them make its figures worse, and it theirs.
+    Bench(BenchArgs),
     /// Prints the completions for a shell
     ///
     /// For bash, write them to ~/.local/share/bash-completion/completions/packetring.
@@ -164,6 +170,7 @@ impl Command {
             Self::Export(_) => "export",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",
+            Self::Bench(_) => "bench",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
         }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod clean;
 mod counters;
 mod doctor;
@@ -62,6 +63,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Export(args) => export::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
+        Command::Bench(args) => bench::run(&args, output),
         Command::Completions { shell } => manual::completions(shell, output),
         Command::Man { to } => manual::man(to.as_deref(), output),
     }?;

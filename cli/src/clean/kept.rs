@@ -130,7 +130,13 @@ fn lost(object: &InspectedObject) -> Line {
         Some(Backlog { slots, .. }) => format!("{slots} slots of {what}s"),
         None => format!("no {what}s"),
     };
-    let Ok(Inspection::Ring(ring)) = &object.content else { return line(&object.info, state) };
+    let ring = match &object.content {
+        Ok(Inspection::Ring(ring)) => ring,
+        Ok(_) => return line(&object.info, state),
+        Err(_) => {
+            return line(&object.info, format!("{state}; what it keeps is unknown, and is lost"));
+        }
+    };
     let what = if object.info.kind == ObjectKind::Inbox { "message" } else { "packet" };
     let mut losses = Vec::new();
     for one in &ring.endpoints {

@@ -5,6 +5,7 @@
 
 use super::Check;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ const COUPLED: Duration = Duration::from_nanos(200);
 const NOT_TOGETHER: Duration = Duration::from_micros(5);
 /// Rounds of a sample.
 const ROUNDS: u64 = 500;
-/// How long is measured.
+/// How long the doctor measures.
 const SPAN: Duration = Duration::from_millis(250);
 /// The word that ends the measurement.
 const END: u64 = u64::MAX;
@@ -45,7 +46,7 @@ fn judge_count(usable: usize, allowed: usize, online: &str) -> Check {
 }
 
 /// The cores that this process may use.
-fn allowed() -> Vec<usize> {
+pub(crate) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).unwrap_or_default();
     (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
 }
@@ -53,13 +54,13 @@ fn allowed() -> Vec<usize> {
 /// The time of a line there and back.
 pub(super) fn bounce() -> Check {
     match &*allowed() {
-        [first, .., last] => judge_bounce(*first, *last, &mut measure(*first, *last)),
+        [first, .., last] => judge_bounce(*first, *last, &mut measure(*first, *last, SPAN)),
         _ => Check::warning("bounce", "not measured: it needs two cores", "allow two cores"),
     }
 }
 
 /// The times of a line there and back, one of each sample.
-fn measure(first: usize, second: usize) -> Vec<Duration> {
+pub(crate) fn measure(first: usize, second: usize, span: Duration) -> Vec<Duration> {
     let word = AtomicU64::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -80,7 +81,7 @@ fn measure(first: usize, second: usize) -> Vec<Duration> {
             pin(first);
             let started = Instant::now();
             let (mut samples, mut next) = (Vec::new(), 1);
-            while started.elapsed() < SPAN {
+            while started.elapsed() < span {
                 let start = Instant::now();
                 for _ in 0..ROUNDS {
                     word.store(next, Ordering::Release);
@@ -99,42 +100,93 @@ fn measure(first: usize, second: usize) -> Vec<Duration> {
 }
 
 /// Binds this thread to a core. Without permission it runs anywhere, and the figure is rougher.
-fn pin(core: usize) {
+pub(crate) fn pin(core: usize) {
     let mut set = CpuSet::new();
     set.set(core);
     let _ = sched_setaffinity(None, &set);
 }
 
+/// The time of a line there and back, without the extremes, which interrupts cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounce {
+    low: Duration,
+    pub(crate) median: Duration,
+    high: Duration,
+}
+
+/// How two cores stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// They share a cache.
+    Coupled,
+    /// They do not.
+    Apart,
+    /// The machine changes between both.
+    Changing,
+    /// The two do not run at the same time.
+    NotTogether,
+}
+
+impl Bounce {
+    /// The figures of these samples.
+    pub(crate) fn of(samples: &mut [Duration]) -> Self {
+        samples.sort_unstable();
+        let at = |part: usize| samples.get(samples.len() * part / 20).copied().unwrap_or_default();
+        Self { low: at(1), median: at(10), high: at(18) }
+    }
+
+    /// How the cores stood to each other.
+    pub(crate) fn phase(&self) -> Phase {
+        match (self.low < COUPLED, self.high < COUPLED) {
+            _ if self.median >= NOT_TOGETHER => Phase::NotTogether,
+            (_, true) => Phase::Coupled,
+            (false, false) => Phase::Apart,
+            (true, false) => Phase::Changing,
+        }
+    }
+}
+
+impl Phase {
+    /// The phase as the end of a sentence.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::Coupled => "the cores are coupled",
+            Self::Apart => "the cores are apart",
+            Self::Changing => "the machine changes between coupled and apart",
+            Self::NotTogether => "the two cores do not run at the same time",
+        }
+    }
+
+    /// What to change, if something could be.
+    pub(crate) fn remedy(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Coupled => return None,
+            Self::Apart => {
+                "bind both sides of a busy ring to cores that share a cache (lscpu -e), if there are \
+                 such"
+            }
+            Self::Changing => {
+                "compare figures of one phase only; on a virtual machine, ask for cores of its own"
+            }
+            Self::NotTogether => "end other programs that spin, or let readers park",
+        })
+    }
+}
+
 fn judge_bounce(first: usize, second: usize, samples: &mut [Duration]) -> Check {
-    samples.sort_unstable();
-    let at = |part: usize| samples.get(samples.len() * part / 20).copied().unwrap_or_default();
-    // Without the extremes, which interrupts cause.
-    let (low, median, high) = (at(1), at(10), at(18));
+    let bounce = Bounce::of(samples);
+    let (Bounce { low, median, high }, phase) = (bounce, bounce.phase());
     let text = format!(
-        "a line between cores {first} and {second} is there and back in {} ns (of 9 in 10 samples: {} to {} ns)",
+        "a line between cores {first} and {second} is there and back in {} ns (of 9 in 10 samples: {} to {} ns): {}",
         median.as_nanos(),
         low.as_nanos(),
-        high.as_nanos()
+        high.as_nanos(),
+        phase.sentence()
     );
-    if median >= NOT_TOGETHER {
-        return Check::warning(
-            "bounce",
-            format!("{text}: the two cores do not run at the same time"),
-            "end other programs that spin, or let readers park",
-        );
-    }
-    match (low < COUPLED, high < COUPLED) {
-        (_, true) => Check::ok("bounce", format!("{text}: the cores are coupled")),
-        (false, false) => Check::warning(
-            "bounce",
-            format!("{text}: the cores are apart"),
-            "bind both sides of a busy ring to cores that share a cache (lscpu -e), if there are such",
-        ),
-        (true, false) => Check::warning(
-            "bounce",
-            format!("{text}: the machine changes between coupled and apart"),
-            "compare figures of one phase only; on a virtual machine, ask for cores of its own",
-        ),
+    match phase.remedy() {
+        None => Check::ok("bounce", text),
+        Some(remedy) => Check::warning("bounce", text, remedy),
     }
 }
 

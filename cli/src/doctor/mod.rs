@@ -3,7 +3,7 @@
 //! Each check reads the machine and judges it. The two are apart, so that tests judge machines that
 //! are not there.
 
-mod cores;
+pub(crate) mod cores;
 mod kernel;
 mod limits;
 mod objects;

@@ -67,7 +67,7 @@ pub(super) const RING_COLUMNS: [RingColumn; 14] = [
 ];
 
 /// A rate with as many digits as matter.
-pub(super) fn rate(number: f64) -> String {
+pub(crate) fn rate(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),
         number if number < 9.95 => format!("{number:.1}"),

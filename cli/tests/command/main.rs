@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod bench;
 mod clean;
 mod dashboard;
 mod export;
