@@ -139,6 +139,10 @@ pub(crate) struct CleanArgs {
     /// subscribers, open jobs, messages, names of workers. Shows what is lost
     #[arg(long, value_name = "NAME", num_args = 1.., conflicts_with_all = ["cluster", "prefix"])]
     pub(crate) kept: Vec<String>,
+    /// Removes only this durable subscriber of the ring that --kept names, if it is away; other
+    /// processes may use the ring meanwhile
+    #[arg(long, value_name = "SUBSCRIBER", requires = "kept")]
+    pub(crate) durable: Option<String>,
     #[command(flatten)]
     pub(crate) objects: Selection,
 }

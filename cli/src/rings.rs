@@ -229,7 +229,8 @@ impl Blocker {
                 )
             }
             (Some(_), false, _) if self.is_durable => {
-                "start the process of this durable subscriber again, or remove the subscriber"
+                "start the process of this durable subscriber again, or remove the subscriber: \
+                 packetring clean --kept RING --durable SUBSCRIBER"
                     .to_owned()
             }
             (Some(_), false, _) => CLEARED.to_owned(),

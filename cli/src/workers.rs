@@ -61,6 +61,13 @@ fn state(worker: &WorkerInfo) -> &'static str {
     }
 }
 
+/// Returns true if a living worker has the name of this one.
+fn is_replaced(worker: &WorkerInfo, workers: &[WorkerInfo]) -> bool {
+    let is_successor =
+        |other: &&WorkerInfo| other.state == WorkerState::Alive && other.name == worker.name;
+    worker.state != WorkerState::Alive && workers.iter().any(|other| is_successor(&other))
+}
+
 /// The state in one word for people, which tells a worker that died from one that left.
 fn word(worker: &WorkerInfo) -> &'static str {
     match state(worker) {
@@ -81,7 +88,8 @@ impl Absent {
     /// `None` if all workers run or left in order.
     fn of(workers: &[WorkerInfo]) -> Option<Self> {
         let names = |state: &'static str| {
-            let workers = workers.iter().filter(|worker| word(worker) == state);
+            let is_it = |one: &&WorkerInfo| word(one) == state && !is_replaced(one, workers);
+            let workers = workers.iter().filter(is_it);
             (state, workers.map(|worker| text::plain(&worker.name).into_owned()).collect())
         };
         let states: Vec<(_, Vec<_>)> = ["stopped", "dead", "away"].map(names).into();
@@ -116,7 +124,7 @@ fn advise(
     objects: &[InspectedObject],
     output: &mut Output,
 ) -> Result<(), Failure> {
-    for worker in workers {
+    for worker in workers.iter().filter(|worker| !is_replaced(worker, workers)) {
         let (name, pid) = (text::plain(&worker.name), worker.pid);
         let (style, line) = match word(worker) {
             "stopped" => (

@@ -1,7 +1,8 @@
 //! `clean --kept`: the removal of objects that are named, with all that is kept in them.
 //!
 //! The library removes each object under its lock, and only if no living process is attached. An
-//! inbox and a directory go with their cluster, and only if none of its workers lives.
+//! inbox and a directory go with their cluster, and only if none of its workers lives. A durable
+//! subscriber that is away can go alone.
 
 use super::{Line, Report, ask, line, print, print_removed, stay_reason};
 use crate::args::CleanArgs;
@@ -10,9 +11,9 @@ use crate::names;
 use crate::output::{Failure, Outcome, Output};
 use crate::rings::{self, Backlog};
 use crate::text;
-use packetring::Worker;
-use packetring::inspect::{self, EndpointRole, InspectedObject, Inspection};
+use packetring::inspect::{self, EndpointInfo, EndpointRole, InspectedObject, Inspection};
 use packetring::inventory::{ObjectInfo, ObjectKind};
+use packetring::{Ring, Worker};
 
 /// What is removed in one step.
 enum Target {
@@ -76,6 +77,9 @@ impl Target {
 
 /// Shows what would be lost, and removes it if this was asked for.
 pub(super) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Failure> {
+    if let Some(subscriber) = &args.durable {
+        return remove_durable(args, subscriber, output);
+    }
     let mut targets = Vec::new();
     for name in &args.kept {
         let found = Target::find(packetring::inventory()?, name)?;
@@ -122,14 +126,70 @@ pub(super) fn run(args: &CleanArgs, output: &mut Output) -> Result<Outcome, Fail
     Ok(if used.is_empty() { report.outcome() } else { Outcome::Found })
 }
 
-/// An object, with what is lost if it goes.
-fn lost(object: &InspectedObject) -> Line {
-    let state = ls::detail(&object.info);
-    let packets = |backlog: Option<Backlog>, what: &str| match backlog {
+/// Removes a durable subscriber that is away.
+fn remove_durable(
+    args: &CleanArgs,
+    subscriber: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let [name] = &*args.kept else {
+        return Err(Failure::Usage("--durable: give --kept one ring".to_owned()));
+    };
+    let objects = packetring::inventory()?;
+    let object = names::find(&objects, name)?;
+    let full = names::full(object);
+    let (ObjectKind::Ring, Inspection::Ring(ring)) = (object.kind, object.inspect()?) else {
+        let message = format!("{full}: only plain rings have durable subscribers to remove");
+        return Err(Failure::failed(text::plain(&message)));
+    };
+    let is_it = |one: &&EndpointInfo| matches!(&one.role, EndpointRole::Durable { name } if name == subscriber);
+    let Some(found) = ring.endpoints.iter().find(is_it) else {
+        let message = format!("{full} has no durable subscriber {subscriber:?}; see `inspect`");
+        return Err(Failure::failed(text::plain(&message)));
+    };
+    let mut report = Report::default();
+    let line = Line {
+        name: format!("{full}, {}", rings::role(found)),
+        bytes: found.lag.map_or(0, |lag| lag.bytes),
+        reason: match found.is_alive {
+            true => format!("process {} uses it", found.pid),
+            false => format!("away; loses {}", packets(backlog(found), "packet")),
+        },
+    };
+    if found.is_alive { &mut report.stays } else { &mut report.would_remove }.push(line);
+    if !output.is_json {
+        print(&report, output)?;
+    }
+    let is_agreed = !found.is_alive && (args.yes || ask(1, output)?);
+    if is_agreed {
+        // The library refuses to remove a subscriber that came back meanwhile.
+        let prefix = object.prefix.as_deref().unwrap_or_default();
+        Ring::builder().prefix(prefix).attach(&object.name)?.remove_durable(subscriber)?;
+        report.removed.append(&mut report.would_remove);
+    }
+    if output.is_json {
+        output.json(&report)?;
+    } else if is_agreed {
+        print_removed(&report, output)?;
+    }
+    Ok(if found.is_alive { Outcome::Found } else { report.outcome() })
+}
+
+fn backlog(endpoint: &EndpointInfo) -> Option<Backlog> {
+    endpoint.lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots })
+}
+
+fn packets(backlog: Option<Backlog>, what: &str) -> String {
+    match backlog {
         Some(Backlog { packets: Some(packets), .. }) => text::count(packets as usize, what),
         Some(Backlog { slots, .. }) => format!("{slots} slots of {what}s"),
         None => format!("no {what}s"),
-    };
+    }
+}
+
+/// An object, with what is lost if it goes.
+fn lost(object: &InspectedObject) -> Line {
+    let state = ls::detail(&object.info);
     let ring = match &object.content {
         Ok(Inspection::Ring(ring)) => ring,
         Ok(_) => return line(&object.info, state),
@@ -141,8 +201,7 @@ fn lost(object: &InspectedObject) -> Line {
     let mut losses = Vec::new();
     for one in &ring.endpoints {
         if let EndpointRole::Durable { name } = &one.role {
-            let lag = one.lag.map(|lag| Backlog { packets: lag.packets, slots: lag.slots });
-            losses.push(format!("{} for {:?}", packets(lag, what), text::plain(name)));
+            losses.push(format!("{} for {:?}", packets(backlog(one), what), text::plain(name)));
         }
     }
     if ring.queue.is_some() {

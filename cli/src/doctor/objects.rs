@@ -3,6 +3,7 @@
 use super::Check;
 use crate::ls::State;
 use crate::rings::{self, Blocker, Summary};
+use crate::workers::Absent;
 use crate::{names, text, users};
 use packetring::inspect::{self, InspectedObject, Inspection};
 use packetring::inventory::{self, LAYOUT_VERSION, ObjectInfo};
@@ -72,6 +73,12 @@ fn silent(name: &str, object: &InspectedObject, blocker: Option<&Blocker>) -> Ve
         _ => return Vec::new(),
     };
     let mut checks = Vec::new();
+    if let (Some(absent), Some(cluster)) = (Absent::of_object(object), &object.info.cluster) {
+        let cluster = names::of_cluster(&object.info, cluster);
+        let message = format!("{cluster}: {}", absent.sentence());
+        let remedy = format!("`packetring workers {cluster}` says what to do");
+        checks.push(Check::warning("workers", message, remedy));
+    }
     for one in endpoints {
         let (role, pid) = (rings::role(one), one.pid);
         // The check of readers has it already.

@@ -108,6 +108,31 @@ fn kept_objects_that_a_process_uses_stay() {
 }
 
 #[test]
+fn a_durable_subscriber_that_is_away_goes_alone() {
+    let prefix = Prefix::new();
+    let name = format!("{}:live", prefix.0);
+    let ring = prefix.ring().open("live").unwrap();
+    let log = ring.durable::<u64>("log").unwrap();
+    ring.publisher::<u64>().unwrap().send(&7).unwrap();
+    let clean = |arguments: &[&str]| run(&[&["clean", "--kept", &name], arguments].concat());
+    let ran = clean(&["--durable", "log", "--yes"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains(&format!("process {} uses it", std::process::id())), "{}", ran.out);
+    drop(log);
+    let ran = clean(&["--durable", "log"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains("live, durable \"log\"  64 B  away; loses 1 packet"), "{}", ran.out);
+    let wrong = clean(&["--durable", "other", "--yes"]);
+    assert!(wrong.error.contains("has no durable subscriber \"other\""), "{wrong:?}");
+    assert_eq!(run(&["clean", "--durable", "log"]).status, 2);
+    let kept = || run(&["ls", "--json", &name]).result()["objects"][0]["kept"].clone();
+    assert_eq!(kept()["durable"][0], "log");
+    assert_eq!(clean(&["--durable", "log", "--yes"]).status, 0);
+    assert!(kept().is_null() && exists(&prefix, "live"));
+    drop(ring);
+}
+
+#[test]
 fn a_cluster_goes_as_a_whole_once_no_worker_lives() {
     let prefix = Prefix::new();
     let cluster = format!("{}:shop", prefix.0);

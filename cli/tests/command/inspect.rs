@@ -218,6 +218,8 @@ fn dead_workers_stand_out() {
     );
     let ls = run(&["ls", "--prefix", &prefix.0]).out;
     assert!(ls.contains("in use, dead: web"), "{ls}");
+    let doctor = run(&["doctor", "--quick"]).out;
+    assert!(doctor.contains(&format!("{cluster}: dead: web")), "{doctor}");
     assert!(ls.contains(&format!("dead: web: `packetring workers {cluster}` says more")), "{ls}");
 }
 
