@@ -9,11 +9,18 @@
 
 mod support;
 
+use packetring::cluster::{
+    CallError, CallTimeoutError, Delivery, EmitError, Request, SendToError, SendToTimeoutError,
+    TryEmitError, TrySendToError, WaitingForServer,
+};
 use packetring::dynamic::{Value, layout_of};
 use packetring::packet::fingerprint_of;
-use packetring::{RecvError, Ring, RingBuilder, SendError, TrySendError, Worker, packet};
+use packetring::{
+    OpenError, Received, RecvError, Ring, RingBuilder, SendError, TrySendError, Worker, packet,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use support::on_both;
 
 #[packet]
@@ -263,4 +270,176 @@ fn parts_outlive_the_value_that_they_are_read_from() {
     let archive = schema.encode(&serde_json::from_str(TEXT).unwrap()).unwrap();
     let text = customer(schema.read(&archive).unwrap());
     assert_eq!(text, Some("Ada Lovelace"));
+}
+
+/// A cluster of one test, with a worker.
+fn worker(test: &str) -> Worker {
+    Worker::join(&format!("dynamic-{test}-{}", std::process::id()), "boss").unwrap()
+}
+
+#[test]
+fn values_are_published_to_topics_and_queues() {
+    let worker = worker("topics");
+    let mut orders = worker.subscriber::<Order>("orders").unwrap();
+    let mut jobs = worker.queue::<Order>("jobs").unwrap();
+    let mut all = worker.topic("orders").any_subscriber().unwrap();
+
+    let schema = worker.topic_types("orders").unwrap()[0].layout().unwrap();
+    let archive = schema.encode(&serde_json::from_str(TEXT).unwrap()).unwrap();
+    let value = schema.read(&archive).unwrap();
+    worker.topic("orders").any_publisher().unwrap().send_value(value).unwrap();
+    worker.queue_builder("jobs").any_publisher().unwrap().send_value(value).unwrap();
+
+    assert_eq!(Received::unpack(orders.recv().unwrap()).unwrap(), order());
+    assert_eq!(all.recv().unwrap().value(&schema).unwrap().to_string(), TEXT);
+    let job = jobs.recv().unwrap();
+    assert_eq!(job.customer, "Ada Lovelace");
+    Delivery::ack(job);
+}
+
+#[test]
+fn values_are_messages() {
+    let boss = worker("messages");
+    let cluster = format!("dynamic-messages-{}", std::process::id());
+    let helper = Worker::join(&cluster, "helper").unwrap();
+    let mut inbox = helper.inbox().unwrap();
+    let schema = layout_of::<Order>().unwrap();
+    let archive = schema.encode(&serde_json::from_str(TEXT).unwrap()).unwrap();
+    let value = schema.read(&archive).unwrap();
+    // The second one by the endpoint that is known.
+    for _ in 0..2 {
+        boss.send_value_to("helper", value).unwrap();
+        let message = inbox.recv().unwrap();
+        assert_eq!(message.sender(), boss.id());
+        assert_eq!(message.open_as::<Order>().unwrap().id, 7);
+        message.ack();
+    }
+    let error = boss.send_value_to("nobody", value).unwrap_err();
+    assert!(matches!(error, SendToError::UnknownWorker { .. }), "{error}");
+    let error = boss.send_value_to("helper", value.get("id").unwrap()).unwrap_err();
+    assert!(matches!(error, SendToError::Unserializable(_)), "{error}");
+    let full = (0..10_000).find_map(|_| boss.try_send_value_to("helper", value).err());
+    assert!(matches!(full, Some(TrySendToError::Full { .. })), "{full:?}");
+    let late = boss.send_value_to_timeout("helper", value, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(late, SendToTimeoutError::Timeout { .. }), "{late}");
+    while let Ok(message) = inbox.try_recv() {
+        assert_eq!(message.value(&schema).unwrap().to_string(), TEXT);
+        message.ack();
+    }
+    drop(inbox);
+    helper.leave().unwrap();
+}
+
+#[test]
+fn an_inbox_of_other_types_refuses_a_value() {
+    #[packetring::one_of]
+    enum Work {
+        Quit(Quit),
+    }
+    let boss = worker("refused");
+    let inbox = boss.inbox_of::<Work>().unwrap();
+    let schema = layout_of::<(u64, String)>().unwrap();
+    let archive = schema.encode(&json!([1, "a text"])).unwrap();
+    for _ in 0..2 {
+        let error = boss.send_value_to("boss", schema.read(&archive).unwrap()).unwrap_err();
+        let SendToError::TypeRefused(types) = error else { panic!("{error}") };
+        assert!(types.expected.starts_with("Quit (fingerprint "), "{types:?}");
+        assert!(types.found.starts_with("(u64, String) (fingerprint "), "{types:?}");
+    }
+    drop(inbox);
+    boss.leave().unwrap();
+}
+
+#[test]
+fn values_are_events() {
+    let worker = worker("events");
+    let mut emitter = worker.emitter().unwrap();
+    let mut found = Vec::new();
+    let mut events = worker.events().unwrap();
+    events.on::<Order>("order::new", |order, context| {
+        found.push((order.id.to_native(), context.event().to_owned(), context.sender()));
+    });
+    let schema = layout_of::<Order>().unwrap();
+    let archive = schema.encode(&serde_json::from_str(TEXT).unwrap()).unwrap();
+    let value = schema.read(&archive).unwrap();
+    emitter.emit_value("order::new", value).unwrap();
+    emitter.emit_value("order::old", value).unwrap();
+    emitter.emit_value_timeout("order::new", value, Duration::from_secs(60)).unwrap();
+    assert_eq!(events.poll().unwrap(), 3);
+    assert!(matches!(emitter.emit_value("*", value), Err(EmitError::BadName { .. })));
+    let part = value.get("customer").unwrap();
+    assert!(matches!(emitter.emit_value("x", part), Err(EmitError::Unserializable(_))));
+    let full = (0..100_000).find_map(|_| emitter.try_emit_value("order::old", value).err());
+    assert!(matches!(full, Some(TryEmitError::Full { .. })), "{full:?}");
+    drop(events);
+    let new = || (7, "order::new".to_owned(), worker.id());
+    assert_eq!(found, [new(), new()]);
+}
+
+/// Serves requests until one is 0: replies with the double, and with nothing to 13.
+fn double(worker: &Worker) {
+    let mut server = worker.service::<u64, (u64, String)>("double").unwrap();
+    loop {
+        let request = server.recv().unwrap();
+        match request.to_native() {
+            0 => return Request::reply(request, &(0, String::new())).unwrap(),
+            13 => drop(request),
+            number @ 1000.. => {
+                let _ = Request::reply(request, &(number, "x".repeat(100_000)));
+            }
+            number => Request::reply(request, &(number * 2, "twice".into())).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_service_is_called_by_values() {
+    let worker = worker("calls");
+    let error = worker.any_client("double").unwrap_err();
+    assert!(matches!(error, OpenError::NotFound { .. }), "{error}");
+    // A typed client registers the types, too.
+    let typed = worker.client::<u64, (u64, String)>("double").unwrap();
+    let client = worker.any_client("double").unwrap();
+    assert_eq!((client.request().name(), client.reply().name()), ("u64", "(u64, String)"));
+    let archive = |number: u64| client.request().encode(&json!(number)).unwrap();
+    let call = |number| client.call(client.request().read(&archive(number)).unwrap());
+    assert!(matches!(call(1), Err(CallError::NoService)));
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| double(&worker));
+        client.wait_for_server_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(call(21).unwrap().value().unwrap().to_string(), r#"[42,"twice"]"#);
+        assert_eq!(typed.call(&4).unwrap().0, 8);
+        assert!(matches!(call(13), Err(CallError::NoReply)));
+        assert!(matches!(call(1000), Err(CallError::ReplyTooLarge { .. })));
+
+        let other = layout_of::<u32>().unwrap();
+        let wrong = other.encode(&json!(1)).unwrap();
+        let Err(CallError::Send(error)) = client.call(other.read(&wrong).unwrap()) else {
+            panic!("a request of another type was sent")
+        };
+        let SendError::TypeRefused(types) = *error else { panic!("{error}") };
+        assert!(types.expected.starts_with("u64 (") && types.found.starts_with("u32 ("));
+        assert_eq!(worker.service_types("double").unwrap().len(), 3);
+        // The last request that the server takes: each of the others came once.
+        assert_eq!(call(0).unwrap().value().unwrap().to_string(), r#"[0,""]"#);
+    });
+}
+
+#[test]
+fn a_call_by_values_that_times_out_is_cancelled() {
+    let worker = worker("late");
+    let mut server = worker.service::<String, String>("echo").unwrap();
+    let client = worker.any_client("echo").unwrap();
+    let archive = client.request().encode(&json!("hello")).unwrap();
+    let request = client.request().read(&archive).unwrap();
+    let late = client.call_timeout(request, Duration::from_millis(1)).unwrap_err();
+    let CallTimeoutError::Timeout { waiting_for } = late else { panic!("{late}") };
+    assert!(!matches!(waiting_for, WaitingForServer::NoServer), "{waiting_for:?}");
+    // The server skips the request that nobody waits for.
+    assert!(server.try_recv().is_err());
+
+    let large = client.request().encode(&json!("x".repeat(600 << 10))).unwrap();
+    let error = client.call(client.request().read(&large).unwrap()).unwrap_err();
+    assert!(matches!(error, CallError::TooLarge { .. }), "{error}");
 }

@@ -16,7 +16,7 @@ use super::untyped::GroupReceiver;
 use super::untyped::Sender;
 use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
-use crate::packet::TypeInfo;
+use crate::packet::{Fingerprint, TypeInfo};
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::{ConsumerGroup, orphaned_entry};
 use crate::ring::cursor::Cursor;
@@ -44,6 +44,13 @@ pub(crate) enum Types<'a> {
         request: &'a TypeInfo,
         /// The type of replies.
         reply: &'a TypeInfo,
+    },
+    /// Requests and replies of a service that the ring has already.
+    Carried {
+        /// The type of requests.
+        request: Fingerprint,
+        /// The type of replies.
+        reply: Fingerprint,
     },
     /// Any type, registered with its first packet.
     Any,
@@ -312,6 +319,7 @@ fn find_types(
     let index = match *types {
         Types::One(info) => registrar.register_only(info)?,
         Types::Pair { request, reply } => registrar.register_pair(request, reply)?,
+        Types::Carried { request, reply } => registrar.find_pair(request, reply)?,
         Types::Any => 0,
         Types::Known(uses) => return Ok((0, uses)),
     };

@@ -16,10 +16,12 @@
 mod any {
     //! Endpoints for packets of any type, with their guards and views.
 
+    mod outgoing;
     mod publisher;
     mod received;
     mod subscriber;
 
+    pub(crate) use self::outgoing::Outgoing;
     pub use self::{
         publisher::AnyPublisher,
         received::{AnyBatch, AnyBatchIter, AnyPacket, AnyReceived},
@@ -30,6 +32,7 @@ mod board;
 mod builder;
 mod burst;
 mod call_area;
+mod carried_type;
 mod counting;
 mod error;
 pub(crate) mod join;
@@ -51,6 +54,7 @@ mod values;
 mod verb;
 mod waitable;
 
+pub(crate) use any::Outgoing;
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub use board::{
     Board, BoardBuilder, BoardKey, BoardReader, BoardWriter, CellChange, CellHolder, CellId,
@@ -60,6 +64,7 @@ pub use board::{
 pub use builder::RingBuilder;
 pub use burst::Burst;
 pub(crate) use call_area::{CallArea, is_area_in_use, map_calls};
+pub use carried_type::CarriedType;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, TypeMismatch, ValueError, WaitingFor,
@@ -75,7 +80,6 @@ pub use ring::Ring;
 pub(crate) use select::OWN_THREAD_TIMEOUT;
 pub use select::{select, select_timeout, try_select};
 pub use subscriber::Subscriber;
-pub use type_table::CarriedType;
 #[cfg(feature = "handover")]
 pub(crate) use untyped::{Attached, PacketId};
 pub(crate) use untyped::{

@@ -1,11 +1,12 @@
 //! A ring by its name: opening and removing it, and the endpoints that join it.
 
 use super::any::{AnyPublisher, AnySubscriber};
+use super::carried_type::CarriedType;
 use super::join::{self, Types};
 use super::owned_entry;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
-use super::type_table::{self, CarriedType};
+use super::type_table;
 use super::untyped::{self, AckMode};
 use super::waitable::Waitable;
 use crate::error::{Detachment, DisplayName, ObjectName, OpenError};

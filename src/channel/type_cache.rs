@@ -4,10 +4,10 @@
 //! the control lock. An index stays that of its type as long as this publisher lives, because the
 //! use is recorded in the publisher's entry under the same lock.
 
+#[cfg(feature = "dynamic")]
+use super::carried_type::CarriedType;
 use super::error::{SendError, SendFailure, WaitingFor};
 use super::owned_entry::OwnedEntry;
-#[cfg(feature = "dynamic")]
-use super::type_table::CarriedType;
 use super::type_table::{Registrar, refused, register_for};
 use super::untyped::Sender;
 use crate::error::{Detachment, Form, OpenError};
@@ -72,11 +72,7 @@ impl TypeCache {
         timeout: Timeout,
     ) -> Result<(u16, Timeout), F> {
         let register = |registrar: &mut Registrar<'_>| {
-            registrar.register_carried(&CarriedType {
-                name: schema.name().to_owned(),
-                fingerprint: Fingerprint(schema.fingerprint()),
-                schema: schema.text().to_owned(),
-            })
+            registrar.register_carried(&CarriedType::of_schema(schema))
         };
         self.look_up_by::<F>(sender, Fingerprint(schema.fingerprint()), register, timeout)
     }

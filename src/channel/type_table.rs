@@ -1,6 +1,7 @@
 //! The packet types of a ring: registering them, freeing those that nothing uses, restricting the
 //! ring to some, and the errors.
 
+use super::carried_type::{CarriedType, label};
 use super::error::{SendError, TypeMismatch};
 use super::owned_entry::{self, OwnedEntry};
 use super::reports;
@@ -12,56 +13,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::types::{TableFull, TypeTable};
 use crate::segment::{Control, Segment};
 #[cfg(feature = "dynamic")]
-use packetring_dynamic::{Schema, SchemaError};
-
-/// A packet type that a ring carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CarriedType {
-    /// Its name, cut to 96 bytes.
-    pub name: String,
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
-    /// Its layout, as JSON: see [`packet::schema`](crate::packet::schema).
-    pub schema: String,
-}
-
-impl CarriedType {
-    /// The type at an index of a ring's table.
-    pub(crate) fn of(table: &TypeTable<'_>, index: usize) -> Option<Self> {
-        Some(Self::counted(table, index)?.1)
-    }
-
-    /// As [`of`](Self::of), with the number of types that the index has had.
-    pub(crate) fn counted(table: &TypeTable<'_>, index: usize) -> Option<(u32, Self)> {
-        let (count, (name, fingerprint, schema)) = table.counted_record(index)?;
-        Some((count, Self { name, fingerprint: Fingerprint(fingerprint), schema }))
-    }
-
-    /// The error for a packet of this type that was expected to be another one.
-    pub(crate) fn found_instead_of(
-        found: Option<&Self>,
-        name: &str,
-        print: Fingerprint,
-    ) -> TypeMismatch {
-        let found = found.map(|carried| label(&carried.name, carried.fingerprint.0));
-        TypeMismatch {
-            expected: label(name, print.0),
-            found: found.unwrap_or_else(|| "a type that is not known".into()),
-            difference: None,
-        }
-    }
-
-    /// Reads its schema, to read and write packets without their Rust type.
-    ///
-    /// # Errors
-    ///
-    /// Its text is not a schema. A process of this user may have damaged it.
-    #[cfg(feature = "dynamic")]
-    pub fn layout(&self) -> Result<Schema, SchemaError> {
-        Schema::parse(&self.schema, self.fingerprint.0)
-    }
-}
+use packetring_dynamic::Schema;
 
 /// Registers types in a ring. Holds the control lock.
 ///
@@ -120,7 +72,7 @@ impl<'a> Registrar<'a> {
             !table.membership.accepts_all() && !table.find(fingerprint.0).is_some_and(is_accepted)
         });
         if is_refused {
-            let (expected, found) = (label(name, fingerprint.0), "other types".to_owned());
+            let (expected, found) = (label(name, fingerprint.0), accepted(self.segment));
             reports::refused_type(self.segment, &found, &expected);
             return Err(OpenError::TypeMismatch { expected, found, difference: None });
         }
@@ -177,6 +129,25 @@ impl<'a> Registrar<'a> {
         let index = self.register(request)?;
         self.register(reply)?;
         Ok(index)
+    }
+
+    /// Finds the types of a service, which the ring has. Returns the index of the request type.
+    pub(crate) fn find_pair(
+        &mut self,
+        request: Fingerprint,
+        reply: Fingerprint,
+    ) -> Result<u16, OpenError> {
+        let all = [request, reply, Fingerprint::of_pair(request, reply)];
+        let find = |print: Fingerprint| self.segment.with_types(|table| table.find(print.0));
+        if let [Some(index), Some(reply), Some(pair)] = all.map(find) {
+            self.uses |= 1 << index | 1 << reply | 1 << pair;
+            failpoint(Failpoint::TypeUse);
+            return Ok(index);
+        }
+        let expected = format!("requests {request} and replies {reply}");
+        let (found, difference) = (accepted(self.segment), None);
+        reports::refused_type(self.segment, &found, &expected);
+        Err(OpenError::TypeMismatch { expected, found, difference })
     }
 
     /// Returns true if the ring has this type, or no type once those that nothing needs are freed.
@@ -269,15 +240,33 @@ pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError
 /// The types that a restricted ring accepts, and the one it refused.
 #[cold]
 pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
-    let (expected, difference) = segment.with_types(|table| {
-        let accepted = || table.indices().filter(|&i| table.membership.accepts(i as u16));
-        let labels = accepted().filter_map(|index| label_at(&table, index));
-        let difference = accepted().find_map(|index| difference(segment, &table, refused, index));
-        (labels.collect::<Vec<String>>().join(", "), difference)
+    let expected = accepted(segment);
+    let difference = segment.with_types(|table| {
+        let mut accepted = table.indices().filter(|&i| table.membership.accepts(i as u16));
+        accepted.find_map(|index| difference(segment, &table, refused, index))
     });
     let found = label(refused.name, refused.fingerprint.0);
     reports::refused_type(segment, &expected, &found);
     TypeMismatch { expected, found, difference }
+}
+
+/// As [`refusal`], of a packet without a Rust type.
+#[cfg(feature = "dynamic")]
+#[cold]
+pub(crate) fn refusal_of_schema(segment: &Segment, refused: &Schema) -> TypeMismatch {
+    let (expected, found) = (accepted(segment), label(refused.name(), refused.fingerprint()));
+    reports::refused_type(segment, &expected, &found);
+    TypeMismatch { expected, found, difference: None }
+}
+
+/// The types that a restricted ring accepts.
+#[cold]
+fn accepted(segment: &Segment) -> String {
+    segment.with_types(|table| {
+        let accepted = table.indices().filter(|&i| table.membership.accepts(i as u16));
+        let labels = accepted.filter_map(|index| label_at(&table, index));
+        labels.collect::<Vec<String>>().join(", ")
+    })
 }
 
 /// The first difference between a type of this program and the segment's type at an index. `None`
@@ -314,11 +303,6 @@ fn too_many_types(full: TableFull) -> OpenError {
 fn label_at(table: &TypeTable<'_>, index: usize) -> Option<String> {
     let (name, fingerprint, _) = table.record(index)?;
     Some(label(&name, fingerprint))
-}
-
-/// A type as errors show it.
-fn label(name: &str, fingerprint: u128) -> String {
-    format!("{name} (fingerprint {fingerprint:032x})")
 }
 
 /// The expected type and the type that was found.

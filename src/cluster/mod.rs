@@ -68,6 +68,8 @@ pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub(crate) use names::{Cluster, MessageTag};
 pub use queue::QueueBuilder;
+#[cfg(feature = "dynamic")]
+pub use service::{AnyClient, AnyReply};
 pub use service::{Call, Client, Deferred, Reply, Request, Service, ServiceBuilder};
 pub use topic::TopicBuilder;
 pub use worker::Worker;

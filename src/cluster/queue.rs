@@ -8,7 +8,7 @@
 use super::dead_letters::NamedSender;
 use super::names::ClusterObject;
 use super::worker::Worker;
-use crate::channel::{MAX_ENTRIES, Publisher, QueueConsumer, Ring, RingBuilder};
+use crate::channel::{AnyPublisher, MAX_ENTRIES, Publisher, QueueConsumer, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::packet::Packet;
 
@@ -123,6 +123,17 @@ impl QueueBuilder<'_> {
     /// As [`Worker::queue_publisher`].
     pub fn publisher<T: Packet>(self) -> Result<Publisher<T>, OpenError> {
         let joined = self.ring()?.publisher();
+        joined.map_err(|error| error.full_of("senders", |entries| entries))
+    }
+
+    /// Joins as a publisher of packets of several types. A consumer skips packets of another type
+    /// than its own, with an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::queue_publisher`], except those about its type.
+    pub fn any_publisher(self) -> Result<AnyPublisher, OpenError> {
+        let joined = self.ring()?.any_publisher();
         joined.map_err(|error| error.full_of("senders", |entries| entries))
     }
 

@@ -9,7 +9,9 @@
 use super::directory::Lookup;
 use super::names::{Addressee, ClusterObject, InboxName};
 use super::worker::Worker;
-use crate::channel::{CarriedType, Overflow, Publisher, Ring, RingBuilder, Subscriber};
+use crate::channel::{
+    AnyPublisher, AnySubscriber, CarriedType, Overflow, Publisher, Ring, RingBuilder, Subscriber,
+};
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::wait::Wait;
@@ -123,6 +125,24 @@ impl TopicBuilder<'_> {
     /// As [`publisher`](Self::publisher), and as [`Ring::subscriber`].
     pub fn subscriber<T: Packet>(self) -> Result<Subscriber<T>, OpenError> {
         self.open()?.subscriber()
+    }
+
+    /// Joins the topic as a publisher of packets of several types.
+    ///
+    /// # Errors
+    ///
+    /// As [`publisher`](Self::publisher), except those about its type.
+    pub fn any_publisher(self) -> Result<AnyPublisher, OpenError> {
+        self.open()?.any_publisher()
+    }
+
+    /// Joins the topic as a subscriber to packets of several types.
+    ///
+    /// # Errors
+    ///
+    /// As [`subscriber`](Self::subscriber), except those about its type.
+    pub fn any_subscriber(self) -> Result<AnySubscriber, OpenError> {
+        self.open()?.any_subscriber()
     }
 
     fn open(self) -> Result<Ring, OpenError> {

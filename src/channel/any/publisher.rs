@@ -1,5 +1,7 @@
 //! [`AnyPublisher`]: publishes packets of several types to one ring.
 
+#[cfg(feature = "dynamic")]
+use super::outgoing::archive_of;
 use crate::channel::error::{
     SendAllError, SendError, SendFailure, SendTimeoutError, TrySendError, WaitingFor,
 };
@@ -17,9 +19,7 @@ use crate::channel::untyped::{
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
-#[cfg(feature = "dynamic")]
-use crate::packet::Unserializable;
-use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
+use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail};
 use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 #[cfg(feature = "dynamic")]
@@ -168,11 +168,11 @@ impl AnyPublisher {
         value: Value<'_>,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        let archive = value.archive().ok_or_else(|| SendError::from(Unserializable::part()))?;
+        let archive = archive_of(value)?;
         let schema = value.schema();
         let (index, timeout) = self.types.index_of_schema::<F>(&self.sender, schema, timeout)?;
         self.sender.begin()?;
-        self.sender.send_archive(archive, index, 0, timeout)
+        self.sender.send_archive(archive, index, MessageHeader::NONE, timeout)
     }
 
     /// As [`send`](Self::send), but waits for room in a task, for any executor. Dropping the future
@@ -258,27 +258,6 @@ impl AnyPublisher {
         room.begin(Some(&mut self.sender));
     }
 
-    /// Publishes a message: a packet with a header.
-    // Inlined, so that the compiler knows the length of a constant prefix.
-    #[inline(always)]
-    pub(crate) fn send_with_header<T: Packet>(
-        &mut self,
-        header: MessageHeader<'_>,
-        packet: &T,
-        timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
-        let (index, timeout) = self.types.index_of::<T, SendFailure>(&self.sender, timeout)?;
-        if !self.sender.writer.memory().head().membership.accepts(index) {
-            return Err(self.refused(&T::TYPE).into());
-        }
-        // Cluster code makes no reservations, so no forgotten claim must be aborted first.
-        #[cfg(feature = "handover")]
-        if let Some(attached) = header.attached {
-            return self.sender.send_attached(header.tag, packet, index, attached, timeout);
-        }
-        self.sender.send_message(header, packet, index, timeout)
-    }
-
     /// Publishes a copy of a packet of another ring, with its type. Does not wait for room.
     pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u32) -> Result<(), SendFailure> {
         let sender = &mut self.sender;
@@ -290,29 +269,9 @@ impl AnyPublisher {
             })
             .map_err(type_table::refused)?
         };
-        sender.send_archive::<SendFailure>(letter.archive, index, tag, Timeout::Zero)?;
+        let header = MessageHeader::tagged(tag);
+        sender.send_archive::<SendFailure>(letter.archive, index, header, Timeout::Zero)?;
         Ok(())
-    }
-
-    /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:
-    /// the ring that replaced it may accept this one.
-    #[cold]
-    #[inline(never)]
-    fn refused(&self, info: &TypeInfo) -> SendError {
-        if self.sender.is_closed() {
-            return SendError::Closed;
-        }
-        let refusal = type_table::refusal(&self.sender.entry.segment, info);
-        SendError::TypeRefused(Box::new(refusal))
-    }
-
-    /// Registers types now. Their first packets then need no control lock.
-    pub(crate) fn register(
-        &mut self,
-        types: &[TypeInfo],
-        timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        types.iter().try_for_each(|info| self.types.register(&self.sender, info, timeout))
     }
 
     /// Returns the wait policy of this publisher.

@@ -3,11 +3,11 @@
 //! [`AnyPacket`] is a view of one packet and has the implementation. [`AnyReceived`] is the guard
 //! over a single packet: it makes such a view for each call.
 
+use crate::channel::carried_type::CarriedType;
 use crate::channel::error::RecvError;
 use crate::channel::received::Info;
 use crate::channel::reports;
 use crate::channel::type_table;
-use crate::channel::type_table::CarriedType;
 #[cfg(feature = "handover")]
 use crate::channel::untyped::PacketId;
 use crate::channel::untyped::Receiver;

@@ -3,7 +3,7 @@
 use super::types::{join_consumer, join_publisher, take, version};
 use crate::channel::join::Types;
 use crate::channel::untyped::Draining;
-use crate::channel::{Cursor, GroupReceiver, RecvFailure, SendFailure, Waitable};
+use crate::channel::{Cursor, GroupReceiver, MessageHeader, RecvFailure, SendFailure, Waitable};
 use crate::sync::Ordering;
 use crate::wait::Timeout;
 use crate::{OpenError, RecvError, Ring};
@@ -24,7 +24,9 @@ fn a_consumer_joins_a_queue_whose_consumers_all_died_with_jobs() {
     let types = Types::One(&info);
     let (mut sender, index) = join_publisher(&ring, &types).unwrap();
     for _ in 0..3 {
-        sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+        sender
+            .send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero)
+            .unwrap();
     }
     let (mut first, _) = join_consumer(&ring, &types).unwrap();
     let (mut second, _) = join_consumer(&ring, &types).unwrap();
@@ -61,7 +63,7 @@ fn a_consumer_that_drains_adopts_nothing() {
     let info = version(1);
     let types = Types::One(&info);
     let (mut sender, index) = join_publisher(&ring, &types).unwrap();
-    sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+    sender.send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero).unwrap();
     let (mut dead, _) = join_consumer(&ring, &types).unwrap();
     let (mut drains, _) = join_consumer(&ring, &types).unwrap();
     let (mut heir, _) = join_consumer(&ring, &types).unwrap();
@@ -98,7 +100,9 @@ fn a_consumer_that_leaves_a_packet_behind_passes_its_wake_up_on() {
     };
     assert_eq!(passes_on(&mut consumer), 0, "nothing is there");
     for _ in 0..2 {
-        sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+        sender
+            .send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero)
+            .unwrap();
     }
     assert_eq!(passes_on(&mut consumer), 1, "it leaves without a packet");
     take(&mut consumer);

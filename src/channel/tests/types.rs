@@ -4,7 +4,7 @@
 use crate::any::AnySubscriber;
 use crate::channel::join::{self, Types};
 use crate::channel::untyped::{AckMode, DeadLetter, GroupReceiver, Receiver, Sender};
-use crate::channel::{CarriedType, Cursor, RecvFailure, SendFailure, type_table};
+use crate::channel::{CarriedType, Cursor, MessageHeader, RecvFailure, SendFailure, type_table};
 use crate::packet::{Fingerprint, Invalid, OneOf, Packet, TypeInfo};
 use crate::sync::Ordering;
 use crate::wait::{Timeout, Wait};
@@ -149,7 +149,9 @@ fn a_typed_ring_carries_a_thousand_types_one_after_another() {
                 joined => joined.unwrap(),
             };
             let (mut sender, index) = join_publisher(ring, &Types::One(&info)).unwrap();
-            sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+            sender
+                .send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero)
+                .unwrap();
             let refused = join_subscriber(ring, &next).unwrap_err();
             assert!(matches!(refused, OpenError::TypeMismatch { .. }), "{refused}");
             drop(sender);
@@ -164,7 +166,9 @@ fn a_queue_carries_a_thousand_types_one_after_another() {
         let (info, next) = (version(number), version(number + 1));
         {
             let (mut sender, index) = join_publisher(ring, &Types::One(&info)).unwrap();
-            sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+            sender
+                .send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero)
+                .unwrap();
         }
         // A job waits. Then it is in flight, and its consumer leaves it to another one.
         assert!(join_publisher(ring, &Types::One(&next)).is_err());
@@ -191,7 +195,7 @@ fn a_consumer_that_changed_its_entry_keeps_its_type() {
     let ring = Ring::builder().capacity(8192).shared().queue().heap().unwrap();
     let (info, next) = (version(1), version(2));
     let (mut sender, index) = join_publisher(&ring, &Types::One(&info)).unwrap();
-    sender.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+    sender.send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero).unwrap();
     drop(sender);
     let (mut first, _) = join_consumer(&ring, &Types::One(&info)).unwrap();
     take(&mut first);
@@ -220,7 +224,9 @@ fn a_service_carries_a_thousand_pairs_one_after_another() {
         let OpenError::TypeMismatch { found, .. } = refused else { panic!("{refused}") };
         let pair = format!("Version{} -> Version{}", 2 * number, 2 * number + 1);
         assert!(found.starts_with(&pair), "{found}");
-        client.send_archive::<SendFailure>(&[7], expected, 0, Timeout::Zero).unwrap();
+        client
+            .send_archive::<SendFailure>(&[7], expected, MessageHeader::NONE, Timeout::Zero)
+            .unwrap();
         drop(client);
         assert_eq!(take(&mut server), expected);
         server.ack();
@@ -316,7 +322,8 @@ fn a_packet_behind_an_open_claim_keeps_its_type() {
         publisher.register(&[version(number)], Timeout::Zero).map_err(drop).unwrap();
     }
     slow.begin().unwrap();
-    slow.send_archive::<SendFailure>(&0_u32.to_le_bytes(), own, 0, Timeout::Zero).unwrap();
+    slow.send_archive::<SendFailure>(&0_u32.to_le_bytes(), own, MessageHeader::NONE, Timeout::Zero)
+        .unwrap();
     receive(&mut reader, 1);
     receive(&mut reader, 0);
 }
@@ -397,7 +404,7 @@ fn the_types_of_a_service_are_freed_together() {
     let other = Types::Pair { request: &other_request, reply: &other_reply };
     let names = || ring.types().into_iter().map(|carried| carried.name).collect::<Vec<_>>();
     let (mut client, index) = join_publisher(&ring, &own).unwrap();
-    client.send_archive::<SendFailure>(&[7], index, 0, Timeout::Zero).unwrap();
+    client.send_archive::<SendFailure>(&[7], index, MessageHeader::NONE, Timeout::Zero).unwrap();
     drop(client);
     let all = names();
     assert_eq!(all, ["Version1 -> Version2", "Version1", "Version2"]);

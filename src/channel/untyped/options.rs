@@ -12,7 +12,7 @@
 //! its copy is in another worker's inbox. If that inbox does not take it, the packet is handed out
 //! again. After a kill in between there are two copies.
 
-use crate::channel::type_table::CarriedType;
+use crate::channel::carried_type::CarriedType;
 use crate::ring::cursor::Taken;
 use crate::segment::Segment;
 #[cfg(feature = "handover")]

@@ -150,18 +150,21 @@ impl Sender {
         Ok(filled?)
     }
 
-    /// Publishes a copy of an archive, with a tag. Returns the error of one form of the verb.
+    /// Publishes a copy of an archive with a header. Returns the error of one form of the verb.
     pub(in crate::channel) fn send_archive<F: Form<SendError, WaitingFor>>(
         &mut self,
         archive: &[u8],
         type_index: u16,
-        tag: u32,
+        MessageHeader { prefix, tag, .. }: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        self.claim::<F>(archive.len(), timeout)?;
-        let descriptor = Descriptor::data(archive.len(), type_index).with_tag(tag);
+        let len = prefix.len().saturating_add(archive.len());
+        self.claim::<F>(len, timeout)?;
+        let descriptor = Descriptor::data(len, type_index).with_tag(tag);
         let Self { writer, scratch, .. } = self;
         let filled = guard::publish(writer, descriptor, |room| {
+            let (head, room) = room.split_front(prefix.len());
+            head.copy_from_slice(prefix);
             packet::write_archive(archive, room, scratch);
             Ok::<(), Unserializable>(())
         });

@@ -9,12 +9,12 @@ use super::{Abandoned, WorkerCalls};
 #[cfg(feature = "async")]
 use crate::channel::RoomWait;
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Over, RequestRingId, RequestStatus, Ring, SendError,
-    SendFailure, SendTimeoutError, SentCell, Types, consumers,
+    EndedCell, EntryId, FreshCell, NoPlace, Outgoing, Over, RequestRingId, RequestStatus, Ring,
+    SendError, SendFailure, SendTimeoutError, SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, OpenError};
-use crate::packet::{Packet, TypeInfo};
+use crate::packet::Fingerprint;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
 #[cfg(feature = "async")]
@@ -34,7 +34,8 @@ pub(crate) struct ServiceLink {
     /// An attachment to the request ring, to check the state of requests.
     pub(crate) requests: Arc<Ring>,
     ring_id: RequestRingId,
-    pub(super) types: [TypeInfo; 2],
+    /// The fingerprints of requests and of replies.
+    pub(super) types: [Fingerprint; 2],
     pub(super) calls: Arc<WorkerCalls>,
     senders: Senders,
     given_up: Mutex<GivenUp>,
@@ -116,19 +117,19 @@ pub(crate) enum StartFailure {
 }
 
 impl ServiceLink {
-    /// Opens a link. The types are those of requests and of replies.
+    /// Opens a link for requests and replies of these types.
     pub(super) fn open(
         cluster: &Cluster,
         requests: Ring,
-        types: [TypeInfo; 2],
+        (types, prints): (&Types<'_>, [Fingerprint; 2]),
         calls: Arc<WorkerCalls>,
     ) -> Result<Self, OpenError> {
-        let first = attach(&requests, &types, &calls, false)?;
+        let first = RequestSender::attach(&requests, types, calls.id, false)?;
         Ok(Self {
             cluster: cluster.clone(),
             requests: Arc::new(requests),
             ring_id: RequestRingId::new(),
-            types,
+            types: prints,
             calls,
             senders: Senders::new(first),
             given_up: Mutex::new(GivenUp { list: Vec::new(), check_at: Deadline::NEVER }),
@@ -174,10 +175,10 @@ impl ServiceLink {
 
     /// Publishes the request of a cell. If there is no room for it, waits at most that long.
     #[inline(always)]
-    pub(crate) fn send<'c, T: Packet>(
+    pub(crate) fn send<'c>(
         &self,
         (cell, window): (FreshCell<'c>, Option<WindowPlace>),
-        request: &T,
+        request: impl Outgoing,
         waits: (Wait, Option<&Stop>),
         timeout: Timeout,
     ) -> Result<SentCall, (StartFailure, FreshCell<'c>, Option<WindowPlace>)> {
@@ -218,7 +219,12 @@ impl ServiceLink {
         (timeout, stop): (Timeout, Option<&Stop>),
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
-        let attach = || attach(&self.requests, &self.types, &self.calls, true);
+        let attach = || {
+            // The first endpoint uses the types, so the ring has them.
+            let [request, reply] = self.types;
+            let types = Types::Carried { request, reply };
+            RequestSender::attach(&self.requests, &types, self.calls.id, true)
+        };
         let get = || self.senders.attach_or_wait(timeout, stop, attach);
         self.senders.with(get, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
@@ -375,17 +381,6 @@ pub(super) fn end(sent: SentCall, requests: &Ring) -> Result<EndedCell, SentCall
         RequestStatus::Over(over) => Ok(sent.end_over(over)),
         RequestStatus::Waiting | RequestStatus::Held(_) => Err(sent),
     }
-}
-
-fn attach(
-    requests: &Ring,
-    [request, reply]: &[TypeInfo; 2],
-    calls: &WorkerCalls,
-    is_extra: bool,
-) -> Result<RequestSender, OpenError> {
-    let types = Types::Pair { request, reply };
-    let (publisher, entry) = requests.request_sender(&types, calls.id, is_extra)?;
-    Ok(RequestSender { publisher, entry })
 }
 
 impl Drop for ServiceLink {

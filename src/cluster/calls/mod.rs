@@ -20,9 +20,9 @@ pub(crate) use link::{SentCall, ServiceLink, StartFailure, WindowPlace};
 pub(crate) use requests::{TakenRequest, request_ring};
 
 use super::names::{CallerId, Cluster, ClusterObject, WorkerId};
-use crate::channel::{CallArea, Ring};
+use crate::channel::{CallArea, Ring, Types};
 use crate::error::OpenError;
-use crate::packet::TypeInfo;
+use crate::packet::Fingerprint;
 use crate::sys::lock::LockLimit;
 use crate::trace::Hold;
 use std::fmt;
@@ -70,13 +70,14 @@ pub(crate) struct AreaSettings {
 }
 
 impl OwnCalls {
-    /// The link to the service with this request ring and these types. `open` opens the ring, and
-    /// compares its settings with those that the caller chose.
+    /// The link to the service with this request ring and these types, with the fingerprints of
+    /// requests and of replies. `open` opens the ring, and compares its settings with those that
+    /// the caller chose.
     pub(crate) fn link(
         &self,
         cluster: &Cluster,
         service: &str,
-        types: [TypeInfo; 2],
+        (types, prints): (&Types<'_>, [Fingerprint; 2]),
         settings: &AreaSettings,
         open: impl FnOnce() -> Result<Ring, OpenError>,
     ) -> Result<Arc<ServiceLink>, OpenError> {
@@ -84,8 +85,7 @@ impl OwnCalls {
         let requests = open()?;
         let _hold = Hold::new();
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let prints = types.map(|info| info.fingerprint);
-        let is_it = |link: &Arc<ServiceLink>| link.types.map(|info| info.fingerprint) == prints;
+        let is_it = |link: &Arc<ServiceLink>| link.types == prints;
         made.links.retain(|(_, link)| link.strong_count() > 0);
         if let Some(calls) = &made.calls {
             calls.collect_abandoned();
@@ -99,7 +99,7 @@ impl OwnCalls {
             None => Arc::new(WorkerCalls::make(cluster, settings)?),
         };
         made.calls = Some(Arc::clone(&calls));
-        let link = Arc::new(ServiceLink::open(cluster, requests, types, calls)?);
+        let link = Arc::new(ServiceLink::open(cluster, requests, (types, prints), calls)?);
         link.calls.add(Arc::downgrade(&link));
         made.links.push((service.to_owned(), Arc::downgrade(&link)));
         Ok(link)

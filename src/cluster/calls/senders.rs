@@ -9,9 +9,9 @@
 //! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
 
 use super::requests::RequestTag;
-use crate::channel::{AnyPublisher, EventCount, MessageHeader, SendFailure};
+use crate::channel::{AnyPublisher, EventCount, MessageHeader, Outgoing, Ring, SendFailure, Types};
+use crate::cluster::names::CallerId;
 use crate::error::OpenError;
-use crate::packet::Packet;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
 use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one, wait_until};
@@ -174,12 +174,23 @@ fn is_within(own: usize, outer: usize) -> bool {
 }
 
 impl RequestSender {
+    /// Attaches an endpoint: see [`Ring::request_sender`].
+    pub(super) fn attach(
+        requests: &Ring,
+        types: &Types<'_>,
+        caller: CallerId,
+        is_extra: bool,
+    ) -> Result<Self, OpenError> {
+        let (publisher, entry) = requests.request_sender(types, caller, is_extra)?;
+        Ok(Self { publisher, entry })
+    }
+
     /// Publishes a request. Returns its position.
     #[inline(always)]
-    pub(super) fn send<T: Packet>(
+    pub(super) fn send(
         &mut self,
         cell: u16,
-        request: &T,
+        request: impl Outgoing,
         (wait, stop): (Wait, Option<&Stop>),
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {

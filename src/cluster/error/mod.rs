@@ -26,7 +26,7 @@ pub use service::{
     ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 
-use crate::channel::{TypeMismatch, WaitingFor};
+use crate::channel::{SendError, TypeMismatch, WaitingFor};
 use crate::error::{Detachment, END_CLUSTER, Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 use std::fmt;
@@ -236,6 +236,24 @@ impl fmt::Display for InboxFull<'_> {
                 write!(f, "inbox of worker {who} not opened{after}: waiting for {reason}")
             }
             _ => write!(f, "inbox of worker {who} full{after}: waiting for {reason}"),
+        }
+    }
+}
+
+impl From<SendError> for SendToError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Closed => Self::Closed,
+            SendError::Detached(cause) => Self::Detached(cause),
+            SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
+            SendError::Unserializable(error) => Self::Unserializable(error),
+            SendError::TypeRefused(types) => Self::TypeRefused(types),
+            SendError::Stopped => Self::Stopped,
+            SendError::TooManyTypes(room) => Self::Open(Box::new(OpenError::TooManyTypes(room))),
+            SendError::System(source) => {
+                let (action, object) = ("enter a packet's type into", "an inbox".to_owned());
+                Self::Open(Box::new(OpenError::System { action, object, source }))
+            }
         }
     }
 }

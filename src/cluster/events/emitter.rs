@@ -11,7 +11,7 @@ use super::header::EventHeader;
 use super::pattern::check_name;
 use super::ring;
 use crate::channel::{
-    AnyPublisher, MessageHeader, SendError, SendFailure, SubscriberIndex, WaitingFor,
+    AnyPublisher, MessageHeader, Outgoing, SendError, SendFailure, SubscriberIndex, WaitingFor,
 };
 #[cfg(feature = "async")]
 use crate::channel::{Selectable, Selectee, in_task};
@@ -22,6 +22,8 @@ use crate::error::{Form as _, OpenError};
 use crate::packet::{Packet, SendAs};
 use crate::sys::stop::Stop;
 use crate::wait::{Pace, Subject, Timeout, Wait, wait_until};
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::Value;
 use std::fmt;
 use std::time::Duration;
 
@@ -116,6 +118,44 @@ impl Emitter {
         EmitTimeoutError::retry(|| self.sender.emit(event, packet.value(), Timeout::After(timeout)))
     }
 
+    /// As [`emit`](Self::emit), for a packet without its Rust type: see
+    /// [`AnyPublisher::send_value`]. [`event_types`](Worker::event_types) has the types of events.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit). [`Unserializable`](EmitError::Unserializable) if the value is a
+    /// part of a packet.
+    #[cfg(feature = "dynamic")]
+    pub fn emit_value(&mut self, event: &str, value: Value<'_>) -> Result<(), EmitError> {
+        EmitError::retry(|| self.sender.emit(event, value, Timeout::Never))
+    }
+
+    /// Emits the value of a packet if there is room now: see [`emit_value`](Self::emit_value).
+    ///
+    /// # Errors
+    ///
+    /// As [`emit_value`](Self::emit_value), and [`Full`](TryEmitError::Full).
+    #[cfg(feature = "dynamic")]
+    pub fn try_emit_value(&mut self, event: &str, value: Value<'_>) -> Result<(), TryEmitError> {
+        TryEmitError::retry(|| self.sender.emit(event, value, Timeout::Zero))
+    }
+
+    /// Emits the value of a packet if there is room before the timeout: see
+    /// [`emit_value`](Self::emit_value).
+    ///
+    /// # Errors
+    ///
+    /// As [`emit_value`](Self::emit_value), and [`Timeout`](EmitTimeoutError::Timeout).
+    #[cfg(feature = "dynamic")]
+    pub fn emit_value_timeout(
+        &mut self,
+        event: &str,
+        value: Value<'_>,
+        timeout: Duration,
+    ) -> Result<(), EmitTimeoutError> {
+        EmitTimeoutError::retry(|| self.sender.emit(event, value, Timeout::After(timeout)))
+    }
+
     /// As [`emit`](Self::emit), but waits for room in a task, for any executor. Dropping the future
     /// emits nothing, or the whole event.
     ///
@@ -200,10 +240,10 @@ impl EventSender {
     }
 
     /// Emits an event. Waits for room until `timeout`.
-    pub(super) fn emit<T: Packet>(
+    pub(super) fn emit<P: Outgoing>(
         &mut self,
         event: &str,
-        packet: &T,
+        packet: P,
         timeout: Timeout,
     ) -> Result<(), EmitFailure> {
         check_name(event)?;
@@ -229,9 +269,9 @@ impl EventSender {
     /// Tries to send until there is room or the timeout has passed. Each attempt waits for a short
     /// time only, because each attempt checks whether this worker's own backlog fills the ring.
     #[cold]
-    fn emit_slow<T: Packet>(
+    fn emit_slow<P: Outgoing>(
         &mut self,
-        packet: &T,
+        packet: P,
         timeout: Timeout,
         sent: Result<(), EmitFailure>,
     ) -> Result<(), EmitFailure> {
@@ -251,7 +291,7 @@ impl EventSender {
     }
 
     /// Sends the packet with the event header in `prefix`.
-    fn send<T: Packet>(&mut self, packet: &T, timeout: Timeout) -> Result<(), EmitFailure> {
+    fn send<P: Outgoing>(&mut self, packet: P, timeout: Timeout) -> Result<(), EmitFailure> {
         let header = MessageHeader::of(&self.prefix);
         match self.publisher.send_with_header(header, packet, timeout) {
             Ok(_) => Ok(()),

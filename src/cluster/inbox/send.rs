@@ -10,19 +10,20 @@
 //! endpoint compares once more. If the presence changed, the worker is looked up again.
 
 use crate::channel::{
-    AnyPublisher, MessageHeader, RingBuilder, SendError, SendFailure, WaitingFor,
+    AnyPublisher, MessageHeader, Outgoing, RingBuilder, SendError, SendFailure, WaitingFor,
 };
 use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{
     SendToError, SendToFailure, SendToTimeoutError, TrySendToError, WaitingForInbox,
 };
 use crate::cluster::names::{Address, Addressee, ClusterObject};
-use crate::cluster::pool::{PoolWait, PooledSender};
+use crate::cluster::pool::{PoolWait, PooledSender, SerializeDepth};
 use crate::cluster::worker::Worker;
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
 use crate::wait::{IDLE, Pace, Timeout};
-use std::cell::Cell;
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::Value;
 use std::time::Duration;
 
 /// How many inboxes may be closed under one send, one after the other, before it fails.
@@ -99,6 +100,51 @@ impl Worker {
         self.send_with(&who.address(), packet.value(), Timeout::After(timeout))
     }
 
+    /// As [`send_to`](Self::send_to), for a packet without its Rust type: see
+    /// [`AnyPublisher::send_value`]. [`inbox_types`](Self::inbox_types) has the types of an inbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to). [`Unserializable`](SendToError::Unserializable) if the value
+    /// is a part of a packet.
+    #[cfg(feature = "dynamic")]
+    pub fn send_value_to(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        value: Value<'_>,
+    ) -> Result<(), SendToError> {
+        self.send_with(&who.address(), value, Timeout::Never)
+    }
+
+    /// As [`send_value_to`](Self::send_value_to), but does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_value_to`](Self::send_value_to), and [`Full`](TrySendToError::Full).
+    #[cfg(feature = "dynamic")]
+    pub fn try_send_value_to(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        value: Value<'_>,
+    ) -> Result<(), TrySendToError> {
+        self.send_with(&who.address(), value, Timeout::Zero)
+    }
+
+    /// As [`send_value_to`](Self::send_value_to), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_value_to`](Self::send_value_to), and [`Timeout`](SendToTimeoutError::Timeout).
+    #[cfg(feature = "dynamic")]
+    pub fn send_value_to_timeout(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        value: Value<'_>,
+        timeout: Duration,
+    ) -> Result<(), SendToTimeoutError> {
+        self.send_with(&who.address(), value, Timeout::After(timeout))
+    }
+
     /// A try of [`send_to_async`](Self::send_to_async).
     #[cfg(feature = "async")]
     pub(in crate::cluster) fn send_in_task<T: Packet>(
@@ -111,10 +157,10 @@ impl Worker {
     }
 
     #[inline]
-    fn send_with<T: Packet, F: Form<SendToError, WaitingForInbox>>(
+    fn send_with<P: Outgoing, F: Form<SendToError, WaitingForInbox>>(
         &self,
         who: &Address<'_>,
-        packet: &T,
+        packet: P,
         timeout: Timeout,
     ) -> Result<(), F> {
         let header = MessageHeader::tagged(self.senders.sender_tag.0.into());
@@ -140,10 +186,10 @@ impl Worker {
 
     /// Every send that the fast path leaves over: of another thread, after a lookup, with a wait.
     #[inline(never)]
-    pub(super) fn send_slow<T: Packet>(
+    pub(super) fn send_slow<P: Outgoing>(
         &self,
         who: &Address<'_>,
-        packet: &T,
+        packet: P,
         header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
@@ -157,10 +203,10 @@ impl Worker {
     }
 
     /// Sends by an idle endpoint of the shared shard, or looks the worker up.
-    fn send_shared<T: Packet>(
+    fn send_shared<P: Outgoing>(
         &self,
         who: &Address<'_>,
-        packet: &T,
+        packet: P,
         header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
@@ -180,10 +226,10 @@ impl Worker {
     /// Looks the worker up, attaches to its inbox if this thread has no endpoint there, and waits
     /// for room.
     #[cold]
-    fn send_looked_up<T: Packet>(
+    fn send_looked_up<P: Outgoing>(
         &self,
         who: &Address<'_>,
-        packet: &T,
+        packet: P,
         header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
@@ -194,7 +240,7 @@ impl Worker {
             let mut sender = self.senders.lend(&address, who, &self.directory, skip_own);
             let is_fresh = sender.endpoint.is_none();
             if is_fresh {
-                match self.attach::<T>(&address, &sender, timeout.left(deadline)) {
+                match self.attach(&address, &sender, packet, timeout.left(deadline)) {
                     Ok(endpoint) => sender.endpoint = Some(endpoint),
                     // An inbox that is discarded or replaced changes the presence first: only its
                     // name was removed.
@@ -252,10 +298,11 @@ impl Worker {
     ///
     /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: another thread of this worker may
     /// be attaching to the same inbox.
-    fn attach<T: Packet>(
+    fn attach(
         &self,
         address: &InboxAddress,
         sender: &PooledSender<'_>,
+        packet: impl Outgoing,
         timeout: Timeout,
     ) -> Result<AnyPublisher, OpenError> {
         self.directory.refuse_detached()?;
@@ -271,19 +318,19 @@ impl Worker {
         let mut endpoint = ring.any_publisher_leaving(reserved)?;
         endpoint.set_timeout(self.choices.join_timeout);
         // The send that follows reports an error of the registration.
-        let _ = endpoint.register(&[T::TYPE], timeout);
+        let _ = packet.register_in(&mut endpoint, timeout);
         Ok(endpoint)
     }
 }
 
 #[inline(always)]
-fn send_by<T: Packet>(
+fn send_by<P: Outgoing>(
     endpoint: &mut AnyPublisher,
-    packet: &T,
+    packet: P,
     header: MessageHeader<'_>,
     timeout: Timeout,
 ) -> Result<u64, SendFailure> {
-    let _depth = const { !T::IS_COPIED }.then(SerializeDepth::begin);
+    let _depth = const { !P::IS_COPIED }.then(SerializeDepth::begin);
     endpoint.send_with_header(header, packet, timeout)
 }
 
@@ -348,50 +395,4 @@ fn failed(who: &Address<'_>, failure: SendFailure) -> SendToFailure {
 
 fn waits(who: &Address<'_>, reason: WaitingFor) -> SendToFailure {
     SendToFailure::NotReady(WaitingForInbox { who: who.to_string(), reason })
-}
-
-impl From<SendError> for SendToError {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Closed => Self::Closed,
-            SendError::Detached(cause) => Self::Detached(cause),
-            SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
-            SendError::Unserializable(error) => Self::Unserializable(error),
-            SendError::TypeRefused(types) => Self::TypeRefused(types),
-            SendError::Stopped => Self::Stopped,
-            SendError::TooManyTypes(room) => Self::Open(Box::new(OpenError::TooManyTypes(room))),
-            SendError::System(source) => {
-                let (action, object) = ("enter a packet's type into", "an inbox".to_owned());
-                Self::Open(Box::new(OpenError::System { action, object, source }))
-            }
-        }
-    }
-}
-
-thread_local! {
-    /// Messages that this thread is serializing, nested.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// This thread serializes a message while the value lives.
-pub(super) struct SerializeDepth(());
-
-impl SerializeDepth {
-    #[inline]
-    pub(super) fn begin() -> Self {
-        DEPTH.set(DEPTH.get() + 1);
-        Self(())
-    }
-
-    /// Returns true if this thread is serializing a message.
-    pub(super) fn is_under_way() -> bool {
-        DEPTH.get() > 0
-    }
-}
-
-impl Drop for SerializeDepth {
-    #[inline]
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
 }

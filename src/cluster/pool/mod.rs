@@ -23,7 +23,7 @@ use crate::sys::owned::Owned;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, notify_once};
 use shard::PoolShard;
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Publisher entries of an inbox for each worker slot: one for a worker's first thread, one for its
@@ -229,5 +229,33 @@ impl Drop for PooledSender<'_> {
                 not_kept
             }
         };
+    }
+}
+
+thread_local! {
+    /// Messages that this thread is serializing, nested.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// This thread serializes a message while the value lives.
+pub(in crate::cluster) struct SerializeDepth(());
+
+impl SerializeDepth {
+    #[inline]
+    pub(in crate::cluster) fn begin() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self(())
+    }
+
+    /// Returns true if this thread is serializing a message.
+    pub(in crate::cluster) fn is_under_way() -> bool {
+        DEPTH.get() > 0
+    }
+}
+
+impl Drop for SerializeDepth {
+    #[inline]
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }

@@ -56,9 +56,17 @@ impl Worker {
 impl ServiceBuilder<'_> {
     /// Opens the request ring. Fails at once if there is no room for it.
     pub(super) fn request_ring(&self) -> Result<Ring, OpenError> {
-        let worker_slots = self.worker.directory.worker_slots();
-        let settings = request_ring(worker_slots, self.ring.clone());
-        self.worker.try_open(ClusterObject::Service(self.name), settings)
+        self.worker.try_open(ClusterObject::Service(self.name), self.ring_settings())
+    }
+
+    /// Opens the request ring, which must exist.
+    #[cfg(feature = "dynamic")]
+    pub(super) fn existing_ring(&self) -> Result<Ring, OpenError> {
+        self.worker.attach_to(ClusterObject::Service(self.name), self.ring_settings())
+    }
+
+    fn ring_settings(&self) -> RingBuilder {
+        request_ring(self.worker.directory.worker_slots(), self.ring.clone())
     }
 
     /// Sets the size of the request ring in bytes: a power of two, by default 1 MiB. A request has

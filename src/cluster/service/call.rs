@@ -5,7 +5,7 @@
 //! sleep, so it notices the death of a server before the call's timeout.
 
 use super::own_thread;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyForm};
 use crate::channel::{
     EndedCell, EventCount, KeptEventCount, OWN_THREAD_TIMEOUT, RequestStatus, Selectable, Selectee,
     Waitable, rearm,
@@ -159,11 +159,11 @@ impl<L: Deref<Target = ServiceLink>> Flight<L> {
 
     /// Waits for the outcome and takes it. `has_spun`: after a brief spin.
     #[inline]
-    pub(super) fn finish<R: Packet, F: Form<CallError, WaitingForServer>>(
+    pub(super) fn finish<O: ReplyForm, F: Form<CallError, WaitingForServer>>(
         &mut self,
         timeout: Timeout,
         has_spun: bool,
-    ) -> Result<Reply<R>, F> {
+    ) -> Result<O, F> {
         if !has_spun && self.spin_briefly() {
             own_thread::let_others_run();
         } else if !self.wait_until(timeout.deadline()) {
@@ -179,17 +179,17 @@ impl<L: Deref<Target = ServiceLink>> Flight<L> {
     }
 
     #[inline]
-    fn take<R: Packet>(&mut self) -> Result<Reply<R>, CallError> {
+    fn take<O: ReplyForm>(&mut self) -> Result<O, CallError> {
         match std::mem::replace(&mut self.progress, Progress::Over) {
             Progress::InFlight(sent) => match sent.end() {
-                Ok(ended) => Reply::of(ended),
+                Ok(ended) => O::of(ended),
                 Err(sent) => {
                     // Cannot be: the wait returned because the outcome is there.
                     self.progress = Progress::InFlight(sent);
                     Err(CallError::NotInFlight)
                 }
             },
-            Progress::Ended(ended) => Reply::of(ended),
+            Progress::Ended(ended) => O::of(ended),
             Progress::Withdrawn(error) => Err(error),
             Progress::Over => Err(CallError::NotInFlight),
         }

@@ -1,23 +1,21 @@
 //! Clients: start calls.
 
 use super::builder::ServiceBuilder;
-use super::call::{CALL, Call, Flight};
-use super::own_thread;
+use super::call::Call;
 use super::reply::Reply;
-use crate::channel::{FreshCell, NoPlace, OWN_THREAD_TIMEOUT, SendFailure};
+use super::untyped::UntypedClient;
+use crate::channel::Types;
 #[cfg(feature = "async")]
 use crate::channel::{RoomWait, Selectable, await_subscribers};
-use crate::cluster::calls::{SentCall, ServiceLink, StartFailure, WindowPlace};
-use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
+use crate::cluster::calls::SentCall;
+use crate::cluster::error::{CallError, CallTimeoutError};
 use crate::cluster::worker::Worker;
-use crate::error::{Form, OpenError};
+use crate::error::OpenError;
 use crate::packet::{Packet, SendAs};
-use crate::sync::AtomicU64;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Pace, Sleep, Timeout, Wait, Waiter};
+use crate::wait::{Deadline, Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,18 +50,9 @@ use std::time::Duration;
 /// [`Request::is_wanted`](super::Request::is_wanted). The call keeps its place until the reply
 /// arrives or a server skipped the request.
 pub struct Client<Q: Packet, R: Packet> {
-    link: Arc<ServiceLink>,
-    /// Bytes that a call reserves for its reply.
-    max_reply: usize,
-    /// Calls in flight, if their number is limited.
-    window: Option<(Arc<AtomicU64>, usize)>,
-    wait: Wait,
-    stop: Option<Stop>,
+    untyped: UntypedClient,
     packets: PhantomData<fn(Q) -> R>,
 }
-
-/// A cell, and a place in the window.
-type Place<'c> = (FreshCell<'c>, Option<WindowPlace>);
 
 impl Worker {
     /// Opens a client of the service of this name. The service need not have a server yet.
@@ -124,16 +113,11 @@ impl ServiceBuilder<'_> {
 
 impl<Q: Packet, R: Packet> Client<Q, R> {
     fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
-        let worker = builder.worker;
-        worker.directory.refuse_inherited()?;
+        let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
+        let types = (&types, [Q::TYPE.fingerprint, R::TYPE.fingerprint]);
         let open = || builder.request_ring();
-        let (types, settings) = ([Q::TYPE, R::TYPE], worker.area_settings());
-        let make = || worker.calls.link(&worker.cluster, builder.name, types, &settings, open);
-        let made = worker.with_space(make);
-        let link = made.map_err(|error| error.full_of("clients", |entries| entries))?;
-        let max_reply = builder.reply_size(R::FLAT_LEN, link.reply_capacity())?;
-        let (window, stop) = (builder.new_window()?, worker.choices.stop.clone());
-        Ok(Self { link, max_reply, window, wait: Wait::default(), stop, packets: PhantomData })
+        let untyped = UntypedClient::open(builder, types, R::FLAT_LEN, open)?;
+        Ok(Self { untyped, packets: PhantomData })
     }
 
     /// Calls the service and waits for the reply. Takes `&request`, or a [borrowed form](SendAs) of
@@ -143,8 +127,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// As [`start`](Self::start) and [`Call::wait`].
     pub fn call(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
-        let sent = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
-        self.finish(sent, Timeout::Never)
+        let sent = self.untyped.begin::<CallError>(request.value(), Deadline::NEVER)?;
+        self.untyped.finish(sent, Timeout::Never)
     }
 
     /// Calls the service and waits for the reply for a limited time. After a timeout the call is
@@ -159,8 +143,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         timeout: Duration,
     ) -> Result<Reply<R>, CallTimeoutError> {
         let deadline = Deadline::after(timeout);
-        let sent = self.begin::<CallTimeoutError>(request.value(), deadline)?;
-        self.finish(sent, Timeout::After(timeout).left(deadline))
+        let sent = self.untyped.begin::<CallTimeoutError>(request.value(), deadline)?;
+        self.untyped.finish(sent, Timeout::After(timeout).left(deadline))
     }
 
     /// Starts a call. [`Call::wait`] waits for its reply.
@@ -174,7 +158,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`Unserializable`](CallError::Unserializable), [`Open`](CallError::Open),
     /// [`WouldDeadlock`](CallError::WouldDeadlock), [`Send`](CallError::Send).
     pub fn start(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
-        let sent = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
+        let sent = self.untyped.begin::<CallError>(request.value(), Deadline::NEVER)?;
         Ok(self.call_of(sent))
     }
 
@@ -199,17 +183,18 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// As [`start`](Self::start) and [`call_async`](Self::call_async).
     #[cfg(feature = "async")]
     pub async fn start_async(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
-        let (mut place, mut room) = (self.place()?, RoomWait::new(self.stop.as_ref()));
+        let (mut place, mut room) =
+            (self.untyped.place()?, RoomWait::new(self.untyped.stop.as_ref()));
         loop {
-            let waits = (self.wait, self.stop.as_ref());
-            match self.link.send(place, request.value(), waits, Timeout::Zero) {
+            let waits = (self.untyped.wait, self.untyped.stop.as_ref());
+            match self.untyped.link.send(place, request.value(), waits, Timeout::Zero) {
                 Ok(sent) => return Ok(self.call_of(sent)),
-                Err(failed) => place = self.again(failed)?,
+                Err(failed) => place = self.untyped.again(failed)?,
             }
-            if !self.link.has_servers() {
+            if !self.untyped.link.has_servers() {
                 return Err(CallError::NoService);
             }
-            self.link.wait_in(&mut room);
+            self.untyped.link.wait_in(&mut room);
             room.ready().await.map_err(CallError::System)?;
         }
     }
@@ -220,8 +205,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// [`Send`](CallError::Send) if the request ring was closed.
     pub fn wait_for_server(&self) -> Result<(), CallError> {
-        let outcome = self.link.wait_for_servers(self.stop.as_ref(), None);
-        outcome.map_err(|failure| self.start_error(failure))
+        self.untyped.wait_for_server(None)
     }
 
     /// Waits until there is a server, for a limited time.
@@ -231,8 +215,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`NoService`](CallError::NoService) if there was none before the timeout.
     /// [`Send`](CallError::Send) as for [`wait_for_server`](Self::wait_for_server).
     pub fn wait_for_server_timeout(&self, timeout: Duration) -> Result<(), CallError> {
-        let outcome = self.link.wait_for_servers(self.stop.as_ref(), Some(timeout));
-        outcome.map_err(|failure| self.start_error(failure))
+        self.untyped.wait_for_server(Some(timeout))
     }
 
     /// Waits in a task until there is a server, for any executor.
@@ -243,149 +226,26 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`wait_for_server`](Self::wait_for_server), and if the task cannot wait.
     #[cfg(feature = "async")]
     pub async fn wait_for_server_async(&self) -> Result<(), CallError> {
-        let outcome = await_subscribers(self.link.requests.segment(), 1, self.stop.as_ref()).await;
+        let outcome =
+            await_subscribers(self.untyped.link.requests.segment(), 1, self.untyped.stop.as_ref())
+                .await;
         outcome.map_err(CallError::from)
     }
 
     /// Changes how calls of this client wait from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.wait = wait;
+        self.untyped.wait = wait;
     }
 
     /// Sets what ends the waits of this client, and of the calls that it starts from now on. A call
     /// that is stopped is cancelled, except by [`Call::wait_timeout`].
     pub fn set_stop(&mut self, stop: &Stop) {
-        self.stop = Some(stop.clone());
-    }
-
-    #[inline(always)]
-    fn begin<F: Form<CallError, WaitingForServer>>(
-        &self,
-        request: &impl Packet<Archived = Q::Archived>,
-        deadline: Deadline,
-    ) -> Result<SentCall, F> {
-        let (mut place, mut bound) = (self.place()?, deadline.cut(PENDING));
-        let mut retries = None;
-        loop {
-            let waits = (self.wait, self.stop.as_ref());
-            match self.link.send(place, request, waits, Timeout::After(bound)) {
-                Ok(sent) => return Ok(sent),
-                Err(failed) => (place, bound) = self.retry(failed, deadline, &mut retries)?,
-            }
-        }
-    }
-
-    /// The place of a call whose request was not sent, and how long to try again.
-    #[cold]
-    fn retry<'c, F: Form<CallError, WaitingForServer>>(
-        &self,
-        failed: (StartFailure, FreshCell<'c>, Option<WindowPlace>),
-        deadline: Deadline,
-        retries: &mut Option<(Deadline, Pace)>,
-    ) -> Result<(Place<'c>, Duration), F> {
-        let place = self.again(failed)?;
-        if deadline.has_passed()
-            && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
-        {
-            return Err(error);
-        }
-        if !self.link.has_servers() {
-            return Err(CallError::NoService.into());
-        }
-        let first = || (Deadline::after(OWN_THREAD_TIMEOUT), Pace::new());
-        let (own_thread_deadline, pace) = retries.get_or_insert_with(first);
-        if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
-            return Err(CallError::WouldDeadlock.into());
-        }
-        pace.begin(CALL);
-        pace.is_due();
-        Ok((place, pace.sleep(deadline)))
-    }
-
-    /// Waits for the outcome and takes it. If it comes within a brief spin, the call needs no
-    /// [`Flight`], which lies in memory.
-    #[inline(always)]
-    fn finish<F: Form<CallError, WaitingForServer>>(
-        &self,
-        sent: SentCall,
-        timeout: Timeout,
-    ) -> Result<Reply<R>, F> {
-        match sent.end_within(Waiter::new(self.wait, Sleep::Futex).brief_spins()) {
-            Ok(ended) => {
-                own_thread::let_others_run();
-                Ok(Reply::of(ended)?)
-            }
-            Err(sent) => self.flight(&*self.link, sent).finish(timeout, true),
-        }
+        self.untyped.stop = Some(stop.clone());
     }
 
     #[inline(always)]
     fn call_of(&self, sent: SentCall) -> Call<R> {
-        Call::new(self.flight(Arc::clone(&self.link), sent))
-    }
-
-    #[inline(always)]
-    fn flight<L: Deref<Target = ServiceLink>>(&self, link: L, sent: SentCall) -> Flight<L> {
-        Flight::new(link, self.wait, self.stop.clone(), sent)
-    }
-
-    /// The place of a call whose request may be sent later.
-    #[cold]
-    fn again<'c>(
-        &self,
-        (failure, cell, window): (StartFailure, FreshCell<'c>, Option<WindowPlace>),
-    ) -> Result<Place<'c>, CallError> {
-        match failure {
-            // The request ring is full, or other threads use all endpoints.
-            StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
-                let is_stopped = Stop::was_called(self.stop.as_ref());
-                if is_stopped { Err(CallError::Stopped) } else { Ok((cell, window)) }
-            }
-            failure => Err(self.start_error(failure)),
-        }
-    }
-
-    /// Takes a cell, and a place in the window, unless no server could take the call.
-    #[inline(always)]
-    fn place(&self) -> Result<Place<'_>, CallError> {
-        if self.link.has_given_up() && !self.link.has_servers() {
-            return Err(CallError::NoService);
-        }
-        let cell = self.link.take_cell(self.max_reply);
-        let cell = cell.map_err(|failure| self.start_error(failure))?;
-        let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
-        let place = WindowPlace::take(calls, *most).or_else(|| {
-            self.link.collect();
-            WindowPlace::take(calls, *most)
-        });
-        match place {
-            Some(place) => Ok((cell, Some(place))),
-            None if !self.link.has_servers() => Err(CallError::NoService),
-            None => Err(CallError::Busy(CallLimit::Window { calls: *most })),
-        }
-    }
-
-    #[cold]
-    fn start_error(&self, failure: StartFailure) -> CallError {
-        match failure {
-            // Without a server, the calls that were given up keep their places.
-            StartFailure::NoPlace(_) if !self.link.has_servers() => CallError::NoService,
-            StartFailure::NoPlace(NoPlace::Cells) => {
-                CallError::Busy(CallLimit::WorkerCalls { calls: self.link.max_calls() })
-            }
-            StartFailure::NoPlace(NoPlace::Memory { free }) => {
-                let (needed, capacity) = (self.max_reply, self.link.reply_capacity());
-                CallError::Busy(CallLimit::ReplyMemory { needed, free, capacity })
-            }
-            StartFailure::Open(OpenError::Stopped { .. }) => CallError::Stopped,
-            StartFailure::Open(error) => CallError::Open(Box::new(error)),
-            StartFailure::Nested => CallError::WouldDeadlock,
-            StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),
-            StartFailure::NoSender if Stop::was_called(self.stop.as_ref()) => CallError::Stopped,
-            StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
-                CallError::NoService
-            }
-        }
+        Call::new(self.untyped.flight(Arc::clone(&self.untyped.link), sent))
     }
 }
 
@@ -394,7 +254,7 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
         f.debug_struct("Client")
             .field("request", &Q::TYPE.name)
             .field("reply", &R::TYPE.name)
-            .field("service", &self.link.requests.name())
+            .field("service", &self.untyped.link.requests.name())
             .finish_non_exhaustive()
     }
 }

@@ -5,19 +5,25 @@
 //! reply.
 //!
 //! - this file: [`Service`] and [`Request`], over the untyped `server`.
-//! - `client`, `call`: [`Client`] and [`Call`], over `cluster::calls`.
+//! - `client`, `untyped`, `call`: [`Client`] and [`Call`], over `cluster::calls`.
+//! - `any_client`: calls by values.
 //! - `reply`: [`Reply`], and the right to send one later, [`Deferred`].
 //! - `builder`: [`ServiceBuilder`], the sizes of a service.
 //!
 //! The protocol is described in `docs/internals/services.md`.
 
+#[cfg(feature = "dynamic")]
+mod any_client;
 mod builder;
 mod call;
 mod client;
 mod own_thread;
 mod reply;
 mod server;
+mod untyped;
 
+#[cfg(feature = "dynamic")]
+pub use any_client::{AnyClient, AnyReply};
 pub use builder::ServiceBuilder;
 pub use call::Call;
 pub use client::Client;

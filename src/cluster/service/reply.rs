@@ -25,16 +25,33 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// memory for replies is free again when it is dropped.
 pub struct Reply<R: Packet>(Validated<EndedCell, R>);
 
-impl<R: Packet> Reply<R> {
+/// The form in which a client returns a reply.
+pub(super) trait ReplyForm: Sized {
     /// The reply of a call that has ended, or the reason why there is none.
+    fn of(cell: EndedCell) -> Result<Self, CallError>;
+}
+
+impl<R: Packet> ReplyForm for Reply<R> {
     // Always: the result of a function call goes through memory.
     #[inline(always)]
-    pub(super) fn of(cell: EndedCell) -> Result<Self, CallError> {
+    fn of(cell: EndedCell) -> Result<Self, CallError> {
         match cell.outcome() {
             Some(Outcome::Short(_) | Outcome::Long) => match Validated::open(cell) {
                 Ok(opened) => Ok(Self(opened)),
                 Err((cell, _)) => Err(corrupt::<R>(&cell)),
             },
+            Some(Outcome::Refused) => Err(refused(&cell)),
+            None => Err(CallError::ServiceGone),
+        }
+    }
+}
+
+/// The bytes of a reply, which were not checked.
+#[cfg(feature = "dynamic")]
+impl ReplyForm for EndedCell {
+    fn of(cell: EndedCell) -> Result<Self, CallError> {
+        match cell.outcome() {
+            Some(Outcome::Short(_) | Outcome::Long) => Ok(cell),
             Some(Outcome::Refused) => Err(refused(&cell)),
             None => Err(CallError::ServiceGone),
         }
