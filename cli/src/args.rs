@@ -9,6 +9,8 @@ use crate::recording::record::RecordArgs;
 use crate::recording::replay::ReplayArgs;
 use crate::recording::report::ReportArgs;
 use crate::selection::Selection;
+use crate::sending::call::CallArgs;
+use crate::sending::send::{EmitArgs, SendArgs};
 use crate::tail::TailArgs;
 use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
@@ -97,6 +99,14 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Draws the rates, gaps, senders and backlogs of a recording on one HTML page
     Report(ReportArgs),
+    /// Sends packets from JSON to a ring, topic, queue or inbox
+    #[command(override_usage = "packetring send [OPTIONS] <NAME> [[TYPE] JSON]")]
+    Send(SendArgs),
+    /// Emits events from JSON to a cluster
+    #[command(override_usage = "packetring emit [OPTIONS] <CLUSTER> <EVENT> [[TYPE] JSON]")]
+    Emit(EmitArgs),
+    /// Calls a service with a request from JSON, and prints the reply
+    Call(CallArgs),
     /// Exports figures of all rings as OpenMetrics: as text, into a file, or by HTTP
     Export(ExportArgs),
     /// Removes what dead processes left; never what a living process uses
@@ -171,6 +181,9 @@ impl Command {
             Self::Record(_) => "record",
             Self::Replay(_) => "replay",
             Self::Report(_) => "report",
+            Self::Send(_) => "send",
+            Self::Emit(_) => "emit",
+            Self::Call(_) => "call",
             Self::Export(_) => "export",
             Self::Clean(_) => "clean",
             Self::Doctor(_) => "doctor",

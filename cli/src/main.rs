@@ -2,9 +2,9 @@
 //! memory.
 //!
 //! It looks at objects without joining them: it takes no entry and no lock of a ring, and no living
-//! process notices it. `clean` changes something, through the library's
-//! [`purge_where`](packetring::inventory::purge_where); `replay` publishes packets, and
-//! `record --lossless` joins as a subscriber.
+//! process notices it. Some commands change something: `clean`, through the library's
+//! [`purge_where`](packetring::inventory::purge_where), and `send`, `emit`, `call`, `replay --to`
+//! and `record --lossless`, which join as any process does.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod recording;
 mod rings;
 mod seen;
 mod selection;
+mod sending;
 mod tail;
 mod text;
 mod top;
@@ -60,6 +61,9 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Record(args) => recording::record::run(&args, output),
         Command::Replay(args) => recording::replay::run(&args, output),
         Command::Report(args) => recording::report::run(&args, output),
+        Command::Send(args) => sending::send::send(&args, output),
+        Command::Emit(args) => sending::send::emit(&args, output),
+        Command::Call(args) => sending::call::run(&args, output),
         Command::Export(args) => export::run(&args, output),
         Command::Clean(args) => clean::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),

@@ -188,7 +188,10 @@ pub(crate) fn run(args: &WorkersArgs, output: &mut Output) -> Result<Outcome, Fa
 }
 
 /// Finds a directory by the name of its cluster, or by its own name.
-fn find<'a>(directories: &'a [ObjectInfo], cluster: &str) -> Result<&'a ObjectInfo, Failure> {
+pub(crate) fn find<'a>(
+    directories: &'a [ObjectInfo],
+    cluster: &str,
+) -> Result<&'a ObjectInfo, Failure> {
     match names::find(directories, &format!("{cluster}/directory")) {
         Ok(directory) => Ok(directory),
         Err(_) => names::find(directories, cluster),

@@ -1,20 +1,25 @@
-//! `replay FILE...`: the packets of a recording into a ring, or as text.
+//! `replay FILE...`: the packets of a recording into a ring or a cluster, or as text.
 
 use super::files::{self, RecordingFile};
 use super::format::{End, Entry, NONE, Packet};
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
+use crate::sending;
+use crate::sending::target::{self, Target};
 use crate::tail;
 use crate::text;
 use clap::Args;
-use packetring::Ring;
-use packetring::any::AnyPublisher;
+use packetring::Stop;
 use packetring::dynamic::Schema;
+use packetring::inventory::ObjectKind;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Longest sleep between two looks whether a signal came.
+const SLEEP: Duration = Duration::from_millis(50);
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -22,9 +27,9 @@ pub(crate) struct ReplayArgs {
     /// The files, in their order
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Publishes the packets to this plain ring, which is made if it is not there, as in `test` or
-    /// with a prefix `staging:test`
-    #[arg(long, value_name = "RING", required_unless_present = "print")]
+    /// Sends the packets to this plain ring, which is made if it is not there, as in `test` or with
+    /// a prefix `staging:test`; or to a topic, queue or inbox; or emits them to `shop/events`
+    #[arg(long, value_name = "NAME", required_unless_present = "print")]
     to: Option<String>,
     /// Prints the packets, with the same lines as `tail`
     #[arg(long, conflicts_with = "to")]
@@ -73,8 +78,8 @@ struct Replayed {
 pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
     let sources = args.files.iter().map(|path| RecordingFile::open(path));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let rings = sources.iter().flat_map(RecordingFile::streams).map(|(name, _)| name);
-    let rings: BTreeSet<_> = rings.collect();
+    let streams: BTreeMap<_, _> = sources.iter().flat_map(RecordingFile::streams).collect();
+    let rings: BTreeSet<_> = streams.keys().cloned().collect();
     if let Some(stream) = &args.stream
         && !rings.is_empty()
         && !rings.contains(stream)
@@ -86,15 +91,26 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
         )));
     }
     let has_several = rings.len() > 1;
-    let mut publisher = args.to.as_deref().map(open).transpose()?;
-    if let (Some(publisher), Some(number)) = (&mut publisher, args.subscribers) {
-        publisher.wait_for_subscribers(number).map_err(Failure::failed)?;
+    let stop = args.to.as_ref().map(|_| sending::stop_on_signals()).transpose()?;
+    let stop = stop.unwrap_or_default();
+    let mut target = args.to.as_deref().map(|to| open(to, &stop)).transpose()?;
+    if let Some(target) = &mut target {
+        let is_meant = |name: &&String| args.stream.as_ref().is_none_or(|meant| meant == *name);
+        for name in rings.iter().filter(is_meant) {
+            let is_events = streams.get(name).is_some_and(|kind| kind == EVENTS);
+            check(target.is_events(), is_events, name)?;
+        }
+        if let Some(number) = args.subscribers {
+            target.wait_for_subscribers(number)?;
+        }
     }
     let mut replay =
-        Replay { args, publisher, has_several, start: None, done: Replayed::default() };
+        Replay { args, target, stop, has_several, start: None, done: Replayed::default() };
     for source in sources {
         replay.file(source, output)?;
     }
+    // This process leaves the target before it reports.
+    drop(replay.target.take());
     let done = replay.done;
     for (path, at) in &done.cut {
         let cut = files::cut(path, *at);
@@ -126,17 +142,47 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
     Ok(if done.unknown > 0 && !args.print { Outcome::Found } else { Outcome::Done })
 }
 
-fn open(name: &str) -> Result<AnyPublisher, Failure> {
-    let ring = match name.split_once(':') {
-        Some((prefix, name)) => Ring::builder().prefix(prefix).open(name)?,
-        None => Ring::builder().open(name)?,
+/// The kind of a stream of events.
+const EVENTS: &str = "events";
+
+/// Joins the target. A name with a `/` is that of an object of a cluster, or of a ring that is
+/// there.
+fn open(name: &str, stop: &Stop) -> Result<Target, Failure> {
+    if !name.contains('/') {
+        return Target::make(name, stop);
+    }
+    let objects = packetring::inventory()?;
+    match names::find(&objects, name) {
+        Ok(object) if object.kind != ObjectKind::Directory => Target::open(object, stop),
+        // Nobody has opened the events yet.
+        Err(_) if name.ends_with("/events") => {
+            Target::open(target::directory(&objects, name)?, stop)
+        }
+        Ok(_) => Err(Failure::failed(format_args!(
+            "{name} takes no packets; give a ring, topic, queue or inbox, or CLUSTER/events"
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fails if a target does not take what a stream has.
+fn check(takes_events: bool, is_events: bool, stream: &str) -> Result<(), Failure> {
+    let advice = match (takes_events, is_events) {
+        (true, false) => "has packets without event names, and events need one; give a ring",
+        (false, true) => "has events, and their names would be lost; give CLUSTER/events",
+        _ => return Ok(()),
     };
-    Ok(ring.any_publisher()?)
+    let stream = text::plain(stream);
+    Err(Failure::failed(format_args!(
+        "nothing more was replayed: {stream} {advice} with --to, or other streams with --stream"
+    )))
 }
 
 struct Replay<'a> {
     args: &'a ReplayArgs,
-    publisher: Option<AnyPublisher>,
+    target: Option<Target>,
+    /// Ends the replay.
+    stop: Stop,
     /// Whether the recording has several rings, so that each line names its ring.
     has_several: bool,
     /// When the first packet was replayed, and when it was recorded.
@@ -219,12 +265,14 @@ impl Replay<'_> {
         }
         let (start, first) = *self.start.get_or_insert_with(|| (Instant::now(), time));
         let after = Duration::from_nanos(time.saturating_sub(first)).div_f64(times);
-        let wait = after.saturating_sub(start.elapsed());
-        if !wait.is_zero() {
+        loop {
+            let wait = after.saturating_sub(start.elapsed());
+            if wait.is_zero() || self.stop.is_stopped() {
+                return Ok(());
+            }
             output.flush()?;
-            std::thread::sleep(wait);
+            std::thread::sleep(wait.min(SLEEP));
         }
-        Ok(())
     }
 
     fn packet(
@@ -240,19 +288,31 @@ impl Replay<'_> {
         let value = schema.map(|schema| schema.read(packet.archive));
         let value = value.ok_or("a type that is not known".to_owned());
         let value = value.and_then(|value| value.map_err(|error| error.to_string()));
-        self.done.packets += 1;
-        if let Some(publisher) = &mut self.publisher {
+        if let Some(target) = &mut self.target {
+            let before = self.done.packets as usize;
+            let ended = |error: &str| {
+                let replayed = format!("{} replayed", text::count(before, "packet"));
+                match self.stop.is_stopped() {
+                    true => Failure::failed(format_args!("ended by a signal: {replayed}")),
+                    false => Failure::failed(format_args!("{error}; {replayed} before")),
+                }
+            };
+            if self.stop.is_stopped() {
+                return Err(ended(""));
+            }
             match value {
                 Ok(value) => {
-                    publisher.send_value(value).map_err(Failure::failed)?;
+                    let stream = known.streams.get(&packet.stream).map_or("", String::as_str);
+                    check(target.is_events(), !packet.event.is_empty(), stream)?;
+                    let sent = target.send(value, packet.event, None);
+                    sent.map_err(|error| ended(error.message()))?;
+                    self.done.packets += 1;
                 }
-                Err(_) => {
-                    self.done.packets -= 1;
-                    self.done.unknown += 1;
-                }
+                Err(_) => self.done.unknown += 1,
             }
             return Ok(());
         }
+        self.done.packets += 1;
         let line = tail::Packet {
             ring: self.ring(packet.stream, known),
             position: packet.position,

@@ -20,6 +20,7 @@ mod lossless;
 mod ls;
 mod recording;
 mod report;
+mod sending;
 mod support;
 mod system_calls;
 mod tail;

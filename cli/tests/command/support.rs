@@ -171,6 +171,15 @@ pub(crate) fn run_role() {
             let _ = std::io::stdin().read_line(&mut String::new());
             drop(worker);
         }
+        ["take_one", prefix, service] => {
+            let worker = packetring::Worker::builder().prefix(prefix).join("shop", "taker");
+            let worker = worker.unwrap();
+            let mut server = worker.service::<u64, u64>(service).unwrap();
+            println!("ready");
+            let _request = server.recv().unwrap();
+            // Ends without a reply, as a killed process does.
+            std::process::exit(0);
+        }
         _ => panic!("{role}"),
     }
 }

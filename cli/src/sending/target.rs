@@ -1,0 +1,196 @@
+//! Where packets go: a plain ring, a topic, a queue, an inbox, or the events of a cluster.
+
+use super::packet;
+use crate::ls::State;
+use crate::names;
+use crate::output::Failure;
+use crate::rings;
+use crate::workers;
+use packetring::any::AnyPublisher;
+use packetring::cluster::{Emitter, WorkerBuilder};
+use packetring::dynamic::Value;
+use packetring::inspect::{RingInspection, RingStatus};
+use packetring::inventory::{Kept, ObjectInfo, ObjectKind};
+use packetring::{Ring, Stop, Worker};
+use std::time::Duration;
+
+/// Joins the cluster of an object, under the name `packetring-cli-PID`. A worker without an inbox
+/// leaves nothing behind when it is dropped.
+pub(crate) fn join(
+    object: &ObjectInfo,
+    stop: &Stop,
+    choose: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+) -> Result<Worker, Failure> {
+    let cluster = object.cluster.as_deref().unwrap_or_default();
+    let prefix = object.prefix.as_deref().unwrap_or_default();
+    let mut builder = choose(Worker::builder().prefix(prefix).stop(stop));
+    if object.mode == 0o660 {
+        // Its users share it, so they share what this worker makes.
+        builder = builder.mode(object.mode).group(object.group);
+    }
+    let name = format!("packetring-cli-{}", std::process::id());
+    builder.join(cluster, &name).map_err(Failure::failed)
+}
+
+/// The directory of the cluster of this name, which living workers have.
+pub(crate) fn directory<'a>(
+    objects: &'a [ObjectInfo],
+    cluster: &str,
+) -> Result<&'a ObjectInfo, Failure> {
+    let cluster = cluster.strip_suffix("/events").unwrap_or(cluster);
+    let found = workers::find(objects, cluster)?;
+    let of = |one: &ObjectInfo| (one.prefix.clone(), one.cluster.clone());
+    let directory = objects.iter().find(|one| {
+        one.kind == ObjectKind::Directory && found.cluster.is_some() && of(one) == of(found)
+    });
+    directory.filter(|directory| directory.is_attached).ok_or_else(|| {
+        Failure::failed(format_args!("no worker of the cluster {cluster} lives; start one"))
+    })
+}
+
+/// Where packets go.
+#[derive(Debug)]
+pub(crate) struct Target {
+    place: Place,
+    /// The worker of the place, if it is in a cluster and does not have it. Dropped last.
+    _worker: Option<Worker>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// A ring, topic or queue.
+    Ring(AnyPublisher),
+    /// The inbox of the worker of this name, and the worker that sends.
+    Inbox(String, Worker),
+    Events(Emitter),
+}
+
+impl Target {
+    /// Joins the object as a sender. A directory stands for the events of its cluster.
+    pub(crate) fn open(object: &ObjectInfo, stop: &Stop) -> Result<Self, Failure> {
+        let name = object.name.as_str();
+        if object.kind == ObjectKind::Ring {
+            let prefix = object.prefix.as_deref().unwrap_or_default();
+            let ring = Ring::builder().prefix(prefix).stop(stop).open(name)?;
+            return Ok(Self { place: Place::Ring(ring.any_publisher()?), _worker: None });
+        }
+        if !has_place(object.kind) {
+            return Err(no_target(object));
+        }
+        let worker = join(object, stop, |builder| builder)?;
+        let place = match object.kind {
+            ObjectKind::Topic => Place::Ring(worker.topic(name).any_publisher()?),
+            ObjectKind::Queue => Place::Ring(worker.queue_builder(name).any_publisher()?),
+            ObjectKind::Inbox => {
+                return Ok(Self { place: Place::Inbox(name.to_owned(), worker), _worker: None });
+            }
+            _ => Place::Events(worker.emitter()?),
+        };
+        Ok(Self { place, _worker: Some(worker) })
+    }
+
+    /// Makes a plain ring, or joins it.
+    pub(crate) fn make(name: &str, stop: &Stop) -> Result<Self, Failure> {
+        let ring = Ring::builder().stop(stop);
+        let ring = match name.split_once(':') {
+            Some((prefix, name)) => ring.prefix(prefix).open(name)?,
+            None => ring.open(name)?,
+        };
+        Ok(Self { place: Place::Ring(ring.any_publisher()?), _worker: None })
+    }
+
+    /// Sends a packet. Events need a name. After the timeout nothing of the packet was sent.
+    pub(crate) fn send(
+        &mut self,
+        value: Value<'_>,
+        event: &str,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        match (&mut self.place, timeout) {
+            (Place::Ring(out), None) => out.send_value(value).map(drop).map_err(Failure::failed),
+            (Place::Ring(out), Some(timeout)) => {
+                out.send_value_timeout(value, timeout).map(drop).map_err(Failure::failed)
+            }
+            (Place::Inbox(name, worker), None) => {
+                worker.send_value_to(name.as_str(), value).map_err(Failure::failed)
+            }
+            (Place::Inbox(name, worker), Some(timeout)) => {
+                let sent = worker.send_value_to_timeout(name.as_str(), value, timeout);
+                sent.map_err(Failure::failed)
+            }
+            (Place::Events(emitter), None) => {
+                emitter.emit_value(event, value).map_err(Failure::failed)
+            }
+            (Place::Events(emitter), Some(timeout)) => {
+                emitter.emit_value_timeout(event, value, timeout).map_err(Failure::failed)
+            }
+        }
+    }
+
+    /// Returns true if it takes events.
+    pub(crate) fn is_events(&self) -> bool {
+        matches!(self.place, Place::Events(_))
+    }
+
+    /// Waits for subscribers.
+    pub(crate) fn wait_for_subscribers(&mut self, number: usize) -> Result<(), Failure> {
+        match &mut self.place {
+            Place::Ring(out) => out.wait_for_subscribers(number).map_err(Failure::failed),
+            Place::Inbox(..) | Place::Events(_) => Err(Failure::Usage(
+                "--subscribers: an inbox and events have none to wait for".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Returns true if a cluster has objects of this kind to send to.
+fn has_place(kind: ObjectKind) -> bool {
+    use ObjectKind::{Directory, Events, Inbox, Queue, Topic};
+    matches!(kind, Topic | Queue | Inbox | Events | Directory)
+}
+
+/// Fails for an object that takes no packets by `send`, and for a ring that was left, or would
+/// close.
+/// Returns true if there is a reader to get the packets.
+pub(crate) fn check(object: &ObjectInfo, may_close: bool) -> Result<bool, Failure> {
+    let name = names::full(object);
+    let kinds = [ObjectKind::Ring, ObjectKind::Topic, ObjectKind::Queue, ObjectKind::Inbox];
+    if !kinds.contains(&object.kind) {
+        return Err(no_target(object));
+    }
+    let ring = packet::inspect(object)?;
+    if State::of(object) == State::Left {
+        return Err(Failure::failed(format_args!(
+            "{name} was left, and no process would get the packet; start the process that uses it"
+        )));
+    }
+    let has_reader = has_reader(object, &ring);
+    let has_writer = ring.endpoints.iter().any(|one| one.is_alive && rings::is_writer(one));
+    let closes = !ring.settings.stays_open && ring.status == RingStatus::Open;
+    if closes && !has_writer && has_reader && !may_close {
+        return Err(Failure::failed(format_args!(
+            "{name} has no other publisher, and closes when its last publisher leaves: its \
+             subscribers would end after this packet; start its publisher first, or accept that \
+             with --may-close"
+        )));
+    }
+    Ok(has_reader)
+}
+
+/// Returns true if a packet that is sent now has a reader, or waits for one.
+pub(crate) fn has_reader(object: &ObjectInfo, ring: &RingInspection) -> bool {
+    matches!(object.kind, ObjectKind::Queue | ObjectKind::Inbox)
+        || matches!(object.kept, Kept::Durable(_))
+        || ring.endpoints.iter().any(|one| one.is_alive && !rings::is_writer(one))
+}
+
+fn no_target(object: &ObjectInfo) -> Failure {
+    let (name, kind) = (names::full(object), names::word(object.kind));
+    let cluster = object.cluster.as_deref().unwrap_or_default();
+    let advice = match object.kind {
+        ObjectKind::Requests => format!("use `packetring call {name}`"),
+        ObjectKind::Events => format!("use `packetring emit {cluster} EVENT`"),
+        _ => "give a ring, topic, queue or inbox".to_owned(),
+    };
+    Failure::failed(format_args!("{name} takes no such packets, its kind is {kind}; {advice}"))
+}
