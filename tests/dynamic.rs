@@ -337,16 +337,23 @@ fn an_inbox_of_other_types_refuses_a_value() {
         Quit(Quit),
     }
     let boss = worker("refused");
-    let inbox = boss.inbox_of::<Work>().unwrap();
+    let other = Worker::join(&format!("dynamic-refused-{}", std::process::id()), "other").unwrap();
+    let mut inbox = boss.inbox().unwrap();
     let schema = layout_of::<(u64, String)>().unwrap();
     let archive = schema.encode(&json!([1, "a text"])).unwrap();
-    for _ in 0..2 {
+    // The endpoint of this worker knows the type before the inbox refuses it.
+    other.send_value_to("boss", schema.read(&archive).unwrap()).unwrap();
+    inbox.recv().unwrap().ack();
+    drop(inbox);
+    let inbox = boss.inbox_of::<Work>().unwrap();
+    for boss in [&other, &boss] {
         let error = boss.send_value_to("boss", schema.read(&archive).unwrap()).unwrap_err();
         let SendToError::TypeRefused(types) = error else { panic!("{error}") };
         assert!(types.expected.starts_with("Quit (fingerprint "), "{types:?}");
         assert!(types.found.starts_with("(u64, String) (fingerprint "), "{types:?}");
     }
     drop(inbox);
+    other.leave().unwrap();
     boss.leave().unwrap();
 }
 

@@ -9,7 +9,7 @@ use packetring::dynamic::Schema;
 use packetring::inspect::{Inspection, RingInspection};
 use packetring::inventory::ObjectInfo;
 use packetring::{CarriedType, Stop};
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -158,6 +158,9 @@ impl Input {
     pub(crate) fn of(text: Option<&str>, stop: &Stop) -> Self {
         if let Some(text) = text.filter(|text| *text != "-") {
             return Self::Text(Some(text.to_owned()));
+        }
+        if io::stdin().is_terminal() {
+            eprintln!("reading JSON from the terminal, one packet in each line; Ctrl-D ends it");
         }
         // A thread of its own: a signal does not end a read.
         let (sender, lines) = sync_channel(64);
