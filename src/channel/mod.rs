@@ -99,7 +99,7 @@ pub(crate) use waitable::{Waitable, rearm};
 // Items of the layers below that `cluster` uses.
 pub(crate) use crate::ring::buffer::StableBytes;
 pub(crate) use crate::ring::call::{
-    CellLines, EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError,
+    CellLines, Ended, EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError,
     RequestRingId, RequestStatus, SentCell, incarnation, is_untaken, status_of_call,
 };
 pub(crate) use crate::ring::consumer_group::{consumers, shared};

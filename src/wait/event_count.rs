@@ -70,6 +70,16 @@ pub(crate) struct Waiter {
     counts: Option<KeptWords<EventWords>>,
 }
 
+#[cfg(not(loom))]
+impl Wait {
+    /// Number of checks of a brief spin, for a wait that needs no [`Waiter`] if it ends within
+    /// them; 0: it does not spin.
+    #[inline]
+    pub(crate) fn brief_spins(self) -> u32 {
+        if cores() > 1 && !self.spin.is_zero() { BRIEF_SPINS } else { 0 }
+    }
+}
+
 impl Waiter {
     /// A waiter that sleeps by `sleep`, if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
@@ -147,13 +157,7 @@ impl Waiter {
     /// First part of a wait: a few checks without the clock. Returns true if ready.
     #[inline]
     pub(crate) fn spin_briefly(&self, mut ready: impl FnMut() -> bool) -> bool {
-        (0..self.brief_spins()).any(|_| ready())
-    }
-
-    /// Number of checks of a brief spin; 0: it does not spin.
-    #[inline]
-    pub(crate) fn brief_spins(&self) -> u32 {
-        if self.may_spin() { BRIEF_SPINS } else { 0 }
+        self.may_spin() && (0..BRIEF_SPINS).any(|_| ready())
     }
 
     /// Leaves the lines that the other side is writing alone for about a microsecond.

@@ -9,7 +9,7 @@ use super::{Abandoned, WorkerCalls};
 #[cfg(feature = "async")]
 use crate::channel::RoomWait;
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Outgoing, Over, RequestRingId, RequestStatus, Ring,
+    Ended, EntryId, FreshCell, NoPlace, Outgoing, Over, RequestRingId, RequestStatus, Ring,
     SendError, SendFailure, SendTimeoutError, SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
@@ -85,19 +85,19 @@ impl Drop for WindowPlace {
 impl SentCall {
     /// Ends the call if its outcome is there.
     #[inline]
-    pub(crate) fn end(self) -> Result<EndedCell, Self> {
+    pub(crate) fn end(self) -> Result<Ended, Self> {
         self.end_within(1)
     }
 
     /// Ends the call if its outcome is there at one of so many looks.
     #[inline(always)]
-    pub(crate) fn end_within(self, looks: u32) -> Result<EndedCell, Self> {
+    pub(crate) fn end_within(self, looks: u32) -> Result<Ended, Self> {
         let Self { cell, entry, window } = self;
         cell.end_within(looks).map_err(|cell| Self { cell, entry, window })
     }
 
     /// Ends the call, which no living server has any more.
-    pub(crate) fn end_over(self, over: Over) -> EndedCell {
+    pub(crate) fn end_over(self, over: Over) -> Ended {
         self.cell.end_over(over)
     }
 }
@@ -179,14 +179,14 @@ impl ServiceLink {
         &self,
         (cell, window): (FreshCell<'c>, Option<WindowPlace>),
         request: impl Outgoing,
-        waits: (Wait, Option<&Stop>),
+        waits: (&Wait, Option<&Stop>),
         timeout: Timeout,
     ) -> Result<SentCall, (StartFailure, FreshCell<'c>, Option<WindowPlace>)> {
-        let number = cell.number();
-        let sent = self.with_sender((timeout, waits.1), |sender| {
-            let position = sender.send(number, request, waits, timeout)?;
-            Ok::<_, SendFailure>((position, sender.entry))
-        });
+        let sent = self.with_sender(
+            (timeout, waits.1),
+            #[inline(always)]
+            |sender| sender.send(cell.number(), request, waits, timeout),
+        );
         match sent {
             Ok(Ok((position, entry))) => Ok(SentCall { cell: cell.sent(position), entry, window }),
             Ok(Err(failure)) => Err((StartFailure::Send(failure), cell, window)),
@@ -372,7 +372,7 @@ impl ServiceLink {
 }
 
 /// Ends a call that was given up, if no server can write to its cell any more.
-pub(super) fn end(sent: SentCall, requests: &Ring) -> Result<EndedCell, SentCall> {
+pub(super) fn end(sent: SentCall, requests: &Ring) -> Result<Ended, SentCall> {
     let sent = match sent.end() {
         Ok(ended) => return Ok(ended),
         Err(sent) => sent,

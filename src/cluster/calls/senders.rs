@@ -185,21 +185,23 @@ impl RequestSender {
         Ok(Self { publisher, entry })
     }
 
-    /// Publishes a request. Returns its position.
+    /// Publishes a request. Returns its position and the entry of this endpoint.
     #[inline(always)]
     pub(super) fn send(
         &mut self,
         cell: u16,
         request: impl Outgoing,
-        (wait, stop): (Wait, Option<&Stop>),
+        (wait, stop): (&Wait, Option<&Stop>),
         timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
-        if self.publisher.wait() != wait {
-            self.publisher.set_wait(wait);
+    ) -> Result<(u64, u16), SendFailure> {
+        if self.publisher.wait() != *wait {
+            self.publisher.set_wait(*wait);
         }
         self.publisher.set_stop_to(stop);
         let tag = RequestTag { entry: self.entry, cell }.word();
-        self.publisher.send_with_header(MessageHeader::tagged(tag), request, timeout)
+        let position =
+            self.publisher.send_with_header(MessageHeader::tagged(tag), request, timeout)?;
+        Ok((position, self.entry))
     }
 }
 

@@ -7,7 +7,7 @@
 use super::own_thread;
 use super::reply::{Reply, ReplyForm};
 use crate::channel::{
-    EndedCell, EventCount, KeptEventCount, OWN_THREAD_TIMEOUT, RequestStatus, Selectable, Selectee,
+    Ended, EventCount, KeptEventCount, OWN_THREAD_TIMEOUT, RequestStatus, Selectable, Selectee,
     Waitable, rearm,
 };
 use crate::cluster::calls::{SentCall, ServiceLink};
@@ -87,7 +87,7 @@ enum Progress {
     /// A server may still write its outcome.
     InFlight(SentCall),
     /// Its outcome was written, or none will be.
-    Ended(EndedCell),
+    Ended(Ended),
     /// It was withdrawn for this reason.
     Withdrawn(CallError),
     /// Its outcome was returned.
@@ -299,7 +299,7 @@ impl<L: Deref<Target = ServiceLink>> Flight<L> {
             RequestStatus::Waiting | RequestStatus::Held(_) => Progress::InFlight(sent),
             RequestStatus::Over(over) => {
                 let ended = sent.end_over(over);
-                match ended.outcome().is_none().then(|| self.link.area_detachment()).flatten() {
+                match ended.1.is_none().then(|| self.link.area_detachment()).flatten() {
                     // A server that does not find the area takes its caller for gone.
                     Some(cause) => Progress::Withdrawn(CallError::Detached(cause)),
                     None => Progress::Ended(ended),

@@ -186,7 +186,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let (mut place, mut room) =
             (self.untyped.place()?, RoomWait::new(self.untyped.stop.as_ref()));
         loop {
-            let waits = (self.untyped.wait, self.untyped.stop.as_ref());
+            let waits = (&self.untyped.wait, self.untyped.stop.as_ref());
             match self.untyped.link.send(place, request.value(), waits, Timeout::Zero) {
                 Ok(sent) => return Ok(self.call_of(sent)),
                 Err(failed) => place = self.untyped.again(failed)?,

@@ -18,7 +18,7 @@ use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Calls without a pause, after which a thread yields its core once.
+/// Calls after which a thread yields its core once.
 const LONGEST_RUN: u32 = 128;
 
 /// All servers of this process, and those of a parent that forked it.
@@ -137,8 +137,8 @@ fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
     ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
 }
 
-/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
-/// others would wait for the end of this thread's time slice.
+/// Yields the core after a run of calls: if there are more threads than cores, the others would
+/// wait for the end of this thread's time slice.
 #[inline]
 pub(super) fn let_others_run() {
     thread_local! {

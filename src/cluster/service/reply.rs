@@ -6,7 +6,7 @@
 //! [`ReplyGate`] keeps that order within the process.
 
 use crate::channel::{
-    CallCell, CallMemory, EndedCell, Outcome, ReplyRight, ReplyRoomError, StableBytes,
+    CallCell, CallMemory, Ended, EndedCell, Outcome, ReplyRight, ReplyRoomError, StableBytes,
 };
 use crate::cluster::calls::{CallerCache, ReachError};
 use crate::cluster::error::{CallError, ReplyError};
@@ -28,14 +28,14 @@ pub struct Reply<R: Packet>(Validated<EndedCell, R>);
 /// The form in which a client returns a reply.
 pub(super) trait ReplyForm: Sized {
     /// The reply of a call that has ended, or the reason why there is none.
-    fn of(cell: EndedCell) -> Result<Self, CallError>;
+    fn of(ended: Ended) -> Result<Self, CallError>;
 }
 
 impl<R: Packet> ReplyForm for Reply<R> {
     // Always: the result of a function call goes through memory.
     #[inline(always)]
-    fn of(cell: EndedCell) -> Result<Self, CallError> {
-        match cell.outcome() {
+    fn of((cell, outcome): Ended) -> Result<Self, CallError> {
+        match outcome {
             Some(Outcome::Short(_) | Outcome::Long) => match Validated::open(cell) {
                 Ok(opened) => Ok(Self(opened)),
                 Err((cell, _)) => Err(corrupt::<R>(&cell)),
@@ -49,8 +49,8 @@ impl<R: Packet> ReplyForm for Reply<R> {
 /// The bytes of a reply, which were not checked.
 #[cfg(feature = "dynamic")]
 impl ReplyForm for EndedCell {
-    fn of(cell: EndedCell) -> Result<Self, CallError> {
-        match cell.outcome() {
+    fn of((cell, outcome): Ended) -> Result<Self, CallError> {
+        match outcome {
             Some(Outcome::Short(_) | Outcome::Long) => Ok(cell),
             Some(Outcome::Refused) => Err(refused(&cell)),
             None => Err(CallError::ServiceGone),

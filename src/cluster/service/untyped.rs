@@ -11,7 +11,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::Fingerprint;
 use crate::sync::AtomicU64;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Pace, Sleep, Timeout, Wait, Waiter};
+use crate::wait::{Deadline, PENDING, Pace, Timeout, Wait};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,42 +62,43 @@ impl UntypedClient {
         request: impl Outgoing,
         deadline: Deadline,
     ) -> Result<SentCall, F> {
-        let (mut place, mut bound) = (self.place()?, deadline.cut(PENDING));
-        let mut retries = None;
-        loop {
-            let waits = (self.wait, self.stop.as_ref());
-            match self.link.send(place, request, waits, Timeout::After(bound)) {
-                Ok(sent) => return Ok(sent),
-                Err(failed) => (place, bound) = self.retry(failed, deadline, &mut retries)?,
-            }
-        }
+        let bound = Timeout::After(deadline.cut(PENDING));
+        let sent = self.link.send(self.place()?, request, (&self.wait, self.stop.as_ref()), bound);
+        sent.or_else(|failed| self.begin_again(request, failed, deadline))
     }
 
-    /// The place of a call whose request was not sent, and how long to try again.
+    /// Tries again to send a request, as long as a server lives.
+    // Out of line: in a loop with it, the first try stores more to the stack before it publishes.
     #[cold]
-    fn retry<'c, F: Form<CallError, WaitingForServer>>(
+    #[inline(never)]
+    fn begin_again<F: Form<CallError, WaitingForServer>>(
         &self,
-        failed: (StartFailure, FreshCell<'c>, Option<WindowPlace>),
+        request: impl Outgoing,
+        mut failed: (StartFailure, FreshCell<'_>, Option<WindowPlace>),
         deadline: Deadline,
-        retries: &mut Option<(Deadline, Pace)>,
-    ) -> Result<(Place<'c>, Duration), F> {
-        let place = self.again(failed)?;
-        if deadline.has_passed()
-            && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
-        {
-            return Err(error);
+    ) -> Result<SentCall, F> {
+        let (own_thread_deadline, mut pace) = (Deadline::after(OWN_THREAD_TIMEOUT), Pace::new());
+        loop {
+            let place = self.again(failed)?;
+            if deadline.has_passed()
+                && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
+            {
+                return Err(error);
+            }
+            if !self.link.has_servers() {
+                return Err(CallError::NoService.into());
+            }
+            if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
+                return Err(CallError::WouldDeadlock.into());
+            }
+            pace.begin(CALL);
+            pace.is_due();
+            let bound = Timeout::After(pace.sleep(deadline));
+            match self.link.send(place, request, (&self.wait, self.stop.as_ref()), bound) {
+                Ok(sent) => return Ok(sent),
+                Err(again) => failed = again,
+            }
         }
-        if !self.link.has_servers() {
-            return Err(CallError::NoService.into());
-        }
-        let first = || (Deadline::after(OWN_THREAD_TIMEOUT), Pace::new());
-        let (own_thread_deadline, pace) = retries.get_or_insert_with(first);
-        if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
-            return Err(CallError::WouldDeadlock.into());
-        }
-        pace.begin(CALL);
-        pace.is_due();
-        Ok((place, pace.sleep(deadline)))
     }
 
     /// Waits for the outcome and takes it. If it comes within a brief spin, the call needs no
@@ -108,11 +109,10 @@ impl UntypedClient {
         sent: SentCall,
         timeout: Timeout,
     ) -> Result<O, F> {
-        match sent.end_within(Waiter::new(self.wait, Sleep::Futex).brief_spins()) {
-            Ok(ended) => {
-                own_thread::let_others_run();
-                Ok(O::of(ended)?)
-            }
+        // Before the wait: the server works meanwhile, and the way back is short.
+        own_thread::let_others_run();
+        match sent.end_within(self.wait.brief_spins()) {
+            Ok(ended) => Ok(O::of(ended)?),
             Err(sent) => self.flight(&*self.link, sent).finish(timeout, true),
         }
     }

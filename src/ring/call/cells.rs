@@ -53,10 +53,12 @@ struct CellNotes {
 pub(crate) struct RequestRingId(u64);
 
 /// A cell and its block. `P` owns or borrows the pool.
+// The number of the cell fits in 16 bits. It takes a whole word: a word with padding is written in
+// pieces, and a later read of the word waits for them.
 #[derive(Debug)]
 struct Place<P: Deref<Target = CellPool> = Arc<CellPool>> {
     pool: P,
-    cell: u16,
+    cell: usize,
 }
 
 /// A cell whose request is not published. Dropping it frees the cell.
@@ -65,7 +67,7 @@ struct Place<P: Deref<Target = CellPool> = Arc<CellPool>> {
 #[derive(Debug)]
 pub(crate) struct FreshCell<'p> {
     pool: &'p Arc<CellPool>,
-    cell: u16,
+    cell: usize,
 }
 
 /// A cell whose request is published. Its call is in flight. If it is dropped, the cell is lost:
@@ -87,10 +89,12 @@ pub(crate) struct SentCell {
 #[derive(Debug)]
 pub(crate) struct EndedCell {
     place: Place,
-    outcome: Option<Outcome>,
     start: NonNull<u8>,
     len: usize,
 }
+
+/// A cell whose call has ended, and its outcome. `None`: no server will write one.
+pub(crate) type Ended = (EndedCell, Option<Outcome>);
 
 // SAFETY: the value owns the cell and the block. It is not tied to a thread.
 unsafe impl Send for EndedCell {}
@@ -138,7 +142,7 @@ impl CellPool {
             Some(cell) => cell,
             None => self.take_locked(bytes)?,
         };
-        let fresh = FreshCell { pool: self, cell };
+        let fresh = FreshCell { pool: self, cell: cell.into() };
         let place = fresh.place();
         let (notes, cell) = (place.notes(), place.cell());
         // The state is an outcome of an earlier request to this ring, which is not that of the new
@@ -201,12 +205,12 @@ impl CellPool {
 impl<P: Deref<Target = CellPool>> Place<P> {
     #[inline]
     fn cell(&self) -> &CallCell {
-        &self.pool.memory.cells()[usize::from(self.cell)]
+        &self.pool.memory.cells()[self.cell]
     }
 
     #[inline]
     fn notes(&self) -> &CellNotes {
-        &self.pool.notes[usize::from(self.cell)]
+        &self.pool.notes[self.cell]
     }
 
     /// Frees the cell and the block. Called once.
@@ -219,7 +223,7 @@ impl<P: Deref<Target = CellPool>> Place<P> {
         }
         // Release: the next user of the cell writes after this one has read its reply. Acquire: the
         // cell that was there goes into the list.
-        let other = self.pool.next.swap(u32::from(self.cell) + 1, Ordering::AcqRel);
+        let other = self.pool.next.swap(self.cell as u32 + 1, Ordering::AcqRel);
         if other != 0 || block != 0 {
             self.free_locked(other, ReplyBlock::of_word(block));
         }
@@ -251,7 +255,7 @@ impl<P: Deref<Target = CellPool>> Place<P> {
             Some((memory.block(block.first, block.slots)?, len))
         };
         let found = match outcome {
-            Some(Outcome::Short(len)) => memory.short(self.cell).map(|start| (start, len)),
+            Some(Outcome::Short(len)) => memory.short(self.cell as u16).map(|start| (start, len)),
             Some(Outcome::Long) => long(),
             Some(Outcome::Refused) | None => None,
         };
@@ -267,7 +271,7 @@ impl<'p> FreshCell<'p> {
     /// The number of the cell.
     #[inline]
     pub(crate) fn number(&self) -> u16 {
-        self.cell
+        self.cell as u16
     }
 
     /// The cell of a request that was published at a position.
@@ -303,7 +307,7 @@ impl SentCell {
 
     /// As [`event_count`](Self::event_count), with its memory.
     pub(crate) fn kept_event_count(&self) -> Option<KeptEventCount> {
-        self.place.pool.memory.event_count(self.place.cell)
+        self.place.pool.memory.event_count(self.place.cell as u16)
     }
 
     /// The outcome, if it is there.
@@ -336,7 +340,7 @@ impl SentCell {
 
     /// Ends the call if its outcome is there at one of so many looks.
     #[inline(always)]
-    pub(crate) fn end_within(self, looks: u32) -> Result<EndedCell, Self> {
+    pub(crate) fn end_within(self, looks: u32) -> Result<Ended, Self> {
         match (0..looks).find_map(|_| self.outcome()) {
             Some(outcome) => Ok(self.ended(Some(outcome))),
             None => Err(self),
@@ -344,7 +348,7 @@ impl SentCell {
     }
 
     /// Ends the call, which no living server has any more. Its outcome may have come.
-    pub(crate) fn end_over(self, over: Over) -> EndedCell {
+    pub(crate) fn end_over(self, over: Over) -> Ended {
         debug_assert_eq!(over.0, self.position);
         let outcome = self.outcome();
         self.ended(outcome)
@@ -353,18 +357,13 @@ impl SentCell {
     /// The server has used its right, or `Over` shows that no server will: invariant 1 of
     /// [`EndedCell`].
     #[inline]
-    fn ended(self, outcome: Option<Outcome>) -> EndedCell {
+    fn ended(self, outcome: Option<Outcome>) -> Ended {
         let (start, len) = self.place.reply(outcome);
-        EndedCell { place: self.place, outcome, start, len }
+        (EndedCell { place: self.place, start, len }, outcome)
     }
 }
 
 impl EndedCell {
-    /// The outcome. `None`: no server will write one.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.outcome
-    }
-
     /// Of a refused call: the bytes that the reply needed, and the bytes that it might have had.
     /// Both are 0 if the server dropped the request.
     pub(crate) fn refusal(&self) -> (u64, u64) {

@@ -45,7 +45,7 @@ mod blocks;
 mod cells;
 mod reply;
 
-pub(crate) use cells::{CellPool, EndedCell, FreshCell, RequestRingId, SentCell};
+pub(crate) use cells::{CellPool, Ended, EndedCell, FreshCell, RequestRingId, SentCell};
 pub(crate) use reply::{CellLines, ReplyRight, ReplyRoomError};
 
 use crate::ring::consumer_group::{consumers, shared};
