@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 /// Bytes of a piece from which on it may be copied past the caches.
-pub(crate) const LARGE: usize = 1024;
+pub(super) const LARGE: usize = 1024;
 /// One lap of so many is a trial of the other way.
 const LAPS: u32 = 64;
 /// The first trial comes after so many laps. The first lap of a ring is slow: its pages are new.
@@ -126,10 +126,18 @@ impl CopyChoice {
         self.way
     }
 
+    /// Chooses the way to copy a packet that was claimed at a position, if it is large.
+    #[inline(always)]
+    pub(crate) fn choose(&mut self, len: usize, position: u64, capacity: u64) {
+        if len >= LARGE {
+            self.enter(position / capacity);
+        }
+    }
+
     /// Tells that a large packet is about to be written in this lap of the ring.
     #[cold]
     #[inline(never)]
-    pub(crate) fn enter(&mut self, lap: u64) {
+    fn enter(&mut self, lap: u64) {
         if cfg!(not(target_arch = "x86_64")) || self.lap.is_some_and(|(now, _)| now == lap) {
             return;
         }

@@ -59,7 +59,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-pub(crate) use self::copying::{Copying, LARGE};
+pub(crate) use self::copying::Copying;
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{

@@ -14,7 +14,7 @@ use crate::channel::error::{SendAllError, SendError, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::packet::{self, LARGE, Packet, Scratch, Unserializable};
+use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::claim::Writer;
 use crate::ring::gate::Gate;
 use crate::ring::geometry::span;
@@ -223,7 +223,8 @@ impl Sender {
             None => (self.measure_some(values, &mut lens)?, lens.map(span)),
         };
         let (position, count) = self.claim_many::<F>(&spans[..count], timeout)?;
-        self.choose_copying(T::FLAT_LEN.unwrap_or(lens[0]), position);
+        let len = T::FLAT_LEN.unwrap_or(lens[0]);
+        self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
         for (index, value) in values[..count].iter().enumerate() {
             let len = T::FLAT_LEN.unwrap_or_else(|| lens[index]);
             if let Err(error) = self.fill(&[], value, Descriptor::data(len, type_index)) {
@@ -352,7 +353,7 @@ impl Sender {
             Ok(position) => position,
             Err(full) => self.wait_for_room::<F>(full, span, timeout)?,
         };
-        self.choose_copying(len, position);
+        self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
         Ok(position)
     }
 
@@ -370,14 +371,6 @@ impl Sender {
             }
         };
         Ok(claimed)
-    }
-
-    /// Chooses how to copy a packet that was just claimed, if it is large.
-    #[inline(always)]
-    fn choose_copying(&mut self, len: usize, position: u64) {
-        if len >= LARGE {
-            self.scratch.copies.enter(position / self.writer.geometry().capacity);
-        }
     }
 }
 
