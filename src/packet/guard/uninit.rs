@@ -148,8 +148,8 @@ where
         );
         if E::IS_COPIED {
             let (from, to) = (NonNull::from_ref(elements).cast(), NonNull::from_mut(tail).cast());
-            // SAFETY: The bytes of a copied type are those of its archive, so both have as many. The
-            // two do not overlap, because `tail` is borrowed mutably.
+            // SAFETY: The bytes of a copied type are those of its archive, so both have as many.
+            // The two do not overlap, because `tail` is borrowed mutably.
             unsafe { copying.copy(from, to, size_of_val(elements)) };
             return Ok(());
         }
