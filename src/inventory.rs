@@ -60,7 +60,7 @@ pub enum ObjectKind {
     Foreign,
 }
 
-/// An object of this user in shared memory.
+/// An object in shared memory: of this user, or of another one ([`of_other_users`]).
 ///
 /// [`Display`](fmt::Display) shows it as errors do, as in `topic "prices" of cluster "shop"`. For a
 /// file of another program it shows the path, as in `foreign file "/dev/shm/packetring.x"`.
@@ -275,8 +275,8 @@ pub(crate) fn objects_of(cluster: &Cluster) -> Result<Vec<ObjectInfo>, OpenError
 
 impl ObjectInfo {
     /// Removes the object with all that it [keeps](Self::kept): durable subscribers with the
-    /// packets that wait for them, jobs of a queue. Returns false if it is gone. An object that is
-    /// damaged or has another layout goes, too.
+    /// packets that wait for them, jobs of a queue. Returns false if it is gone, or was not yet made
+    /// when its maker died. An object that is damaged or has another layout goes, too.
     ///
     /// Removes the object that has the name now, which may be a later one than that of the list.
     /// Waits up to a second for a process that joins or leaves.
@@ -306,7 +306,7 @@ impl ObjectInfo {
             let reason = format!("{self} belongs to its cluster; remove the cluster or the worker");
             return Err(OpenError::BadSettings { reason });
         }
-        Segment::remove_within(&self.object, REMOVE_TIMEOUT)
+        Segment::remove_listed(&self.object, REMOVE_TIMEOUT)
     }
 
     /// The name of its segment.

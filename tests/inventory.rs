@@ -286,6 +286,9 @@ fn broken(_: &Role) {
     fs::create_dir("/dev/shm/packetring.folder").unwrap();
     fs::write("/dev/shm/packetring.theirs", b"").unwrap();
     std::os::unix::fs::chown("/dev/shm/packetring.theirs", Some(65534), None).unwrap();
+    let socket = "/dev/shm/packetring.shop~f.0-1";
+    drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+    std::os::unix::fs::chown(socket, Some(65534), None).unwrap();
     for name in ["damaged", "deserted"] {
         leave(name);
     }
@@ -308,11 +311,18 @@ fn broken(_: &Role) {
     assert_eq!(kind("unmade"), Some((ObjectKind::Ring, false)));
     assert_eq!(objects.len(), 8, "{objects:?}");
     let others = of_other_users().unwrap();
-    let [theirs] = &others[..] else { panic!("{others:?}") };
+    let [their_socket, theirs] = &others[..] else { panic!("{others:?}") };
+    assert_eq!((their_socket.kind, their_socket.owner), (ObjectKind::Socket, 65534));
+    assert!(matches!(their_socket.remove(), Err(OpenError::OtherUser { .. })));
     assert_eq!((theirs.name.as_str(), theirs.owner, theirs.bytes), ("theirs", 65534, 0));
     assert!(matches!(theirs.fault, Some(OpenError::OtherUser { owner: 65534, user: 0, .. })));
     assert!(matches!(theirs.inspect(), Err(OpenError::OtherUser { .. })));
     assert!(matches!(theirs.remove(), Err(OpenError::OtherUser { .. })));
+    for name in ["empty", "foreign", "zeros"] {
+        let outcome = objects.last_named(name).remove();
+        assert!(matches!(outcome, Err(OpenError::Foreign { .. })), "{name}: {outcome:?}");
+    }
+    assert_eq!(files(), before);
     let purged = purge().unwrap();
     let removed = ["deserted", "unmade"].map(|name| objects.last_named(name));
     assert_eq!(known(&purged.removed), known(removed));

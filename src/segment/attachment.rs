@@ -105,9 +105,9 @@ impl Segment {
         removal::remove(name, limit)
     }
 
-    /// As [`remove`](Self::remove), with a limit of time.
-    pub(crate) fn remove_within(name: &Name, lock_timeout: Duration) -> Result<bool, OpenError> {
-        Self::remove(name, &LockLimit::timeout(lock_timeout))
+    /// As [`remove`](Self::remove), with a limit of time, for an object of a list.
+    pub(crate) fn remove_listed(name: &Name, lock_timeout: Duration) -> Result<bool, OpenError> {
+        removal::remove_listed(name, &LockLimit::timeout(lock_timeout))
     }
 
     /// Returns true if a process is attached to the segment of this name.

@@ -134,6 +134,15 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
     Err(other_user(name, object))
 }
 
+/// As [`check_owner`], for a socket, whose mode says nothing.
+pub(super) fn check_socket_owner(name: &Name, socket: &shm::Object) -> Result<(), OpenError> {
+    let is_shared = |access: Access| access.group() == Some(socket.group);
+    if is_own(socket) || name.access().is_some_and(is_shared) {
+        return Ok(());
+    }
+    Err(other_user(name, socket))
+}
+
 /// The error for an object of another user.
 pub(super) fn other_user(name: &Name, object: &shm::Object) -> OpenError {
     OpenError::OtherUser {

@@ -23,6 +23,15 @@ use crate::trace::Hold;
 use std::io;
 use std::os::fd::AsFd;
 
+/// As [`remove`], for an object of a list: an empty file is that of another program.
+pub(super) fn remove_listed(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
+    let found = shm::measure_named(&name.object());
+    if found.is_ok_and(|found| found.is_regular() && object::is_own(&found) && found.len == 0) {
+        return Err(object::foreign(name, "the length", START, 0));
+    }
+    remove(name, limit)
+}
+
 /// Removes the object of this name, with its durable subscribers and packets. Returns false if
 /// there was none, and [`InUse`](OpenError::InUse) if a process is attached.
 pub(super) fn remove(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
@@ -79,6 +88,10 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
 
 /// Removes the socket of this name if no process has it open.
 fn clear_socket(name: &Name) -> Result<Clearance, OpenError> {
+    // Not there any more: the next step finds out.
+    if let Ok(socket) = shm::measure_named(&name.object()) {
+        object::check_socket_owner(name, &socket)?;
+    }
     match object::is_socket_open(name) {
         Ok(true) => return Ok(Clearance::InUse),
         Ok(false) => {}
