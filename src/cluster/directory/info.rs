@@ -107,10 +107,13 @@ pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) ->
             WorkerState::Away => true,
             WorkerState::Gone => false,
         },
-        // A taken slot without a living worker is one that no process cleared yet.
+        // A taken slot without a living worker is one that no process cleared yet. If it says how
+        // its worker ended, that worker left, and its inbox is being removed.
         has_died: state == WorkerState::Gone
-            && (entry.phase.state() == WorkerSlotState::Taken
-                || entry.phase.ended() == Some(Ended::Died)),
+            && match entry.phase.ended() {
+                Some(ended) => ended == Ended::Died,
+                None => entry.phase.state() == WorkerSlotState::Taken,
+            },
     }
 }
 
@@ -119,15 +122,39 @@ pub(crate) fn describe_all(
     slots: &WorkerSlots,
     is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Vec<WorkerInfo> {
-    let slots = slots.all().iter().enumerate();
-    let read = slots.filter_map(|(index, slot)| Some((index, slot.read_bounded()?)));
+    let read = slots.all().iter().enumerate();
+    let read = read.filter_map(|(index, slot)| Some((index, slot.read_bounded()?)));
     let used = read.filter(|(_, entry)| entry.phase.generation() > 0);
     used.map(|(index, entry)| {
-        let state = entry.phase.state();
-        let is_alive = state != WorkerSlotState::Free && is_alive(EntryId::WorkerSlot(index));
-        describe(index, entry, state_of(state, is_alive))
+        let is_alive = || is_alive(EntryId::WorkerSlot(index));
+        let (entry, is_alive) = settled(entry, is_alive, || slots.all()[index].read_bounded());
+        let state = state_of(entry.phase.state(), is_alive);
+        describe(index, entry, state)
     })
     .collect()
+}
+
+/// A slot that was read, and whether its worker lives.
+///
+/// A worker that leaves stores the phase before it releases its lock. So after a lock that is free
+/// the slot is read again: its phase then says how the worker ended.
+pub(super) fn settled(
+    mut entry: SlotSnapshot,
+    is_alive: impl Fn() -> bool,
+    read: impl Fn() -> Option<SlotSnapshot>,
+) -> (SlotSnapshot, bool) {
+    loop {
+        if entry.phase.state() == WorkerSlotState::Free {
+            return (entry, false);
+        }
+        if is_alive() {
+            return (entry, true);
+        }
+        match read() {
+            Some(now) if now.phase != entry.phase => entry = now,
+            _ => return (entry, false),
+        }
+    }
 }
 
 /// The state of the worker of a slot.
@@ -224,4 +251,52 @@ impl Visit {
 /// the directory cannot be attached to at once.
 pub(crate) fn worker_of_process(cluster: &Cluster, pid: u32) -> Option<String> {
     Visit::open(cluster, Duration::ZERO).ok()?.worker_of(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::entry::SlotPhase;
+    use std::cell::Cell;
+
+    fn entry(phase: SlotPhase) -> SlotSnapshot {
+        SlotSnapshot { phase, name: "web".to_owned(), pid: 7, since: 0 }
+    }
+
+    /// The description of a slot that is read and has these phases one after the other, whose lock
+    /// is free.
+    fn described(phases: &[SlotPhase]) -> WorkerInfo {
+        let read = Cell::new(0);
+        let again = || {
+            read.set((read.get() + 1).min(phases.len() - 1));
+            Some(entry(phases[read.get()]))
+        };
+        let (entry, is_alive) = settled(entry(phases[0]), || false, again);
+        let state = state_of(entry.phase.state(), is_alive);
+        describe(0, entry, state)
+    }
+
+    #[test]
+    fn a_worker_that_leaves_while_it_is_looked_at_did_not_die() {
+        let taken = SlotPhase(0).next(WorkerSlotState::Taken);
+        let left = taken.with_end(Ended::Left).with_state(WorkerSlotState::Free);
+        let died = taken.with_end(Ended::Died).with_state(WorkerSlotState::Free);
+        for (phases, has_died) in [
+            (&[taken, left][..], false),
+            (&[taken, died], true),
+            (&[taken], true),
+            (&[left], false),
+        ] {
+            let info = described(phases);
+            assert_eq!((info.state, info.has_died), (WorkerState::Gone, has_died), "{phases:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_left_did_not_die_while_its_inbox_is_removed() {
+        let kept = SlotPhase(0).next(WorkerSlotState::Kept).with_end(Ended::Left);
+        assert_eq!(described(&[kept]).state, WorkerState::Away);
+        let retiring = described(&[kept.with_state(WorkerSlotState::Taken)]);
+        assert_eq!((retiring.state, retiring.has_died), (WorkerState::Gone, false));
+    }
 }

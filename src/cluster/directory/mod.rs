@@ -46,7 +46,7 @@ use crate::segment::layout::SlotInfo;
 use crate::sys::stop::Stop;
 use crate::trace::Hold;
 use crate::wait::{Deadline, Pace, wait_until};
-use info::{describe, id_of, state_of};
+use info::{describe, id_of, settled, state_of};
 use slots::SlotTable;
 #[cfg(feature = "async")]
 use slots::try_in_task;
@@ -325,9 +325,10 @@ impl Directory {
     }
 
     fn describe(&self, index: usize, entry: SlotSnapshot) -> WorkerInfo {
-        let state = entry.phase.state();
-        let is_alive = state != WorkerSlotState::Free && self.slots.is_alive(index);
-        describe(index, entry, state_of(state, is_alive))
+        let is_alive = || self.slots.is_alive(index);
+        let (entry, is_alive) = settled(entry, is_alive, || self.slots.read(index));
+        let state = state_of(entry.phase.state(), is_alive);
+        describe(index, entry, state)
     }
 
     /// Clears what dead processes left. This may be the last worker, so no other might do it.
