@@ -783,6 +783,19 @@ fn elements_are_copied_into_a_reservation() {
         assert!(wrong.is_err());
         assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
     });
+    // Tuples are written one by one.
+    on_all(small, |ring| {
+        let (mut out, mut lines) = pair::<Tail<u64, (u32, i32)>>(&ring);
+        let pairs = [(1, -1), (u32::MAX, i32::MIN), (0, 7)];
+        let mut room = out.reserve_tail(3).unwrap();
+        *room.head_mut() = 8.into();
+        room.copy_tail_from(&pairs).unwrap();
+        room.commit();
+        let found = lines.try_recv().unwrap();
+        let read: Vec<_> =
+            found.tail.iter().map(|pair| (pair.0.to_native(), pair.1.to_native())).collect();
+        assert_eq!(read, pairs);
+    });
 }
 
 /// A publisher tries both ways to copy within 64 laps.

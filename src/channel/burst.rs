@@ -261,7 +261,8 @@ impl Sender {
         }
         self.begin()?;
         self.check_len(first)?;
-        self.claim_burst(BurstSize::new(span(first), len.is_some(), slots), timeout)
+        let size = BurstSize::new(span(first), len.is_some(), slots);
+        self.claim_burst(first, size, timeout)
     }
 
     /// Publishes the next packet of a burst.
@@ -330,19 +331,25 @@ impl Sender {
         // Before the claim, which may wait: an open claim would gate this publisher, too.
         self.end_burst();
         self.check_open()?;
-        self.claim_burst(BurstSize::new(span(len), is_flat, slots), timeout)
+        self.claim_burst(len, BurstSize::new(span(len), is_flat, slots), timeout)
     }
 
-    /// Claims a burst, and waits for room for its first packet.
+    /// Claims a burst, and waits for room for its first packet, of `len` bytes.
     fn claim_burst<F: Form<SendError, WaitingFor>>(
         &mut self,
+        len: usize,
         size: BurstSize,
         timeout: Timeout,
     ) -> Result<(), F> {
-        if let Err(full) = self.writer.claim_burst(size) {
-            let mut claim = |writer: &mut Writer| writer.claim_burst(size);
-            F::retry(|| self.claim_slow(full, timeout, &mut claim))?;
-        }
+        let position = match self.writer.claim_burst(size) {
+            Ok(position) => position,
+            Err(full) => {
+                let mut claim = |writer: &mut Writer| writer.claim_burst(size);
+                F::retry(|| self.claim_slow(full, timeout, &mut claim))?
+            }
+        };
+        let capacity = self.writer.geometry().capacity;
+        self.scratch.copies.choose(len, position, capacity);
         Ok(())
     }
 

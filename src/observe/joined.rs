@@ -77,7 +77,8 @@ impl JoinedObserver {
     /// Calls `each` for all packets that are there, at most 256, in their order. They are released
     /// together afterwards. Returns their number: at least one. Does not wait.
     ///
-    /// An event without its header is left out, and reported after the others.
+    /// Events without their header are left out, and the last of them is reported after the others.
+    /// If `each` panics, all of these packets are released.
     ///
     /// # Errors
     ///

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub(super) const LARGE: usize = 1024;
 /// One lap of so many is a trial of the other way.
 const LAPS: u32 = 64;
+/// A trial ends so many laps after it began.
+const LAPS_OF_TRIAL: u32 = 2;
 /// The first trial comes after so many laps. The first lap of a ring is slow: its pages are new.
 const FIRST_LAPS: u32 = 4;
 
@@ -170,7 +172,7 @@ impl CopyChoice {
                 if self.trial < self.before.min(time) / 8 * 7 {
                     self.way = self.way.other();
                 }
-                self.laps = 0;
+                self.laps = LAPS_OF_TRIAL;
             }
             _ => {}
         }
@@ -229,15 +231,16 @@ mod tests {
         run(&mut choice, 1, past_is_faster);
         assert_eq!(choice.way(), Copying::PastCaches);
         let past_is_slower = |way| if way == Copying::PastCaches { 200 } else { 100 };
-        run(&mut choice, LAPS + 2, past_is_slower);
+        run(&mut choice, LAPS, past_is_slower);
         assert_eq!(choice.way(), Copying::ThroughCaches);
     }
 
     #[test]
     fn equal_ways_and_one_slow_lap_change_nothing() {
         let mut choice = CopyChoice::default();
+        run(&mut choice, FIRST_LAPS + LAPS_OF_TRIAL, |_| 100);
         for round in 0..4 {
-            run(&mut choice, LAPS + 2, |_| 100 + round);
+            run(&mut choice, LAPS, |_| 100 + round);
             assert_eq!(choice.way(), Copying::ThroughCaches);
         }
         let mut choice = CopyChoice::default();

@@ -223,7 +223,7 @@ impl Sender {
             None => (self.measure_some(values, &mut lens)?, lens.map(span)),
         };
         let (position, count) = self.claim_many::<F>(&spans[..count], timeout)?;
-        let len = T::FLAT_LEN.unwrap_or(lens[0]);
+        let len = T::FLAT_LEN.unwrap_or_else(|| lens.into_iter().max().unwrap_or(0));
         self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
         for (index, value) in values[..count].iter().enumerate() {
             let len = T::FLAT_LEN.unwrap_or_else(|| lens[index]);

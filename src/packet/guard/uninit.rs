@@ -155,7 +155,8 @@ where
         }
         let mut scratch = Scratch::default();
         for (element, place) in elements.iter().zip(tail) {
-            let mut archived = Align(MaybeUninit::<E::Archived>::uninit());
+            // Zeros: as in a slot, the place of an archive has initialized bytes.
+            let mut archived = Align(MaybeUninit::<E::Archived>::zeroed());
             let out = NonNull::from_mut(&mut archived.0).cast();
             // SAFETY: `out` is valid for writes of one archived element, which is the whole archive
             // of a type without pointers, and nothing else accesses it. `Align` aligns to 16.
