@@ -275,8 +275,8 @@ pub(crate) fn objects_of(cluster: &Cluster) -> Result<Vec<ObjectInfo>, OpenError
 
 impl ObjectInfo {
     /// Removes the object with all that it [keeps](Self::kept): durable subscribers with the
-    /// packets that wait for them, jobs of a queue. Returns false if it is gone, or was not yet made
-    /// when its maker died. An object that is damaged or has another layout goes, too.
+    /// packets that wait for them, jobs of a queue. Returns false if it is gone, or was not yet
+    /// made when its maker died. An object that is damaged or has another layout goes, too.
     ///
     /// Removes the object that has the name now, which may be a later one than that of the list.
     /// Waits up to a second for a process that joins or leaves.

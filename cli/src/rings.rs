@@ -218,8 +218,8 @@ impl Blocker {
         [self.cause()].into_iter().chain(short.into_iter().flatten()).collect()
     }
 
-    /// What to do about it.
-    pub(crate) fn remedy(&self) -> String {
+    /// What to do about it, in the object of this full name.
+    pub(crate) fn remedy(&self, object: &str) -> String {
         match (self.pid, self.is_alive, self.is_stopped) {
             (None, ..) => "start more consumers of the queue".to_owned(),
             (Some(pid), true, true) => format!("continue or end the process: kill -CONT {pid}"),
@@ -228,11 +228,19 @@ impl Blocker {
                     "see why process {pid} does not read, make the ring larger, or end the process"
                 )
             }
-            (Some(_), false, _) if self.is_durable => {
-                "start the process of this durable subscriber again, or remove the subscriber: \
-                 packetring clean --kept RING --durable SUBSCRIBER"
-                    .to_owned()
-            }
+            (Some(_), false, _) if self.is_durable => match object.split_once("/inbox/") {
+                Some((cluster, _)) => format!(
+                    "start the worker of this inbox again, remove the inbox by `Worker::retire` in a \
+                     program, or the cluster by `packetring clean --kept {}`",
+                    text::plain(cluster)
+                ),
+                None => format!(
+                    "start the process of this durable subscriber again, or remove the subscriber: \
+                     packetring clean --kept {} --durable {}",
+                    text::plain(object),
+                    self.endpoint.trim_start_matches("durable ")
+                ),
+            },
             (Some(_), false, _) => CLEARED.to_owned(),
         }
     }

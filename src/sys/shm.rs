@@ -199,12 +199,14 @@ pub(crate) fn measure_path(path: &str) -> io::Result<Object> {
     Ok(object(&std::fs::symlink_metadata(path)?))
 }
 
-/// Returns the properties of the object that has this name now, and its age: the time since it
-/// was last written through a descriptor, which is when it was made. For display only.
+/// Returns the properties of the object that has this name now, and its age: the time since it was
+/// made or, where the file system does not keep that, last written through a descriptor. For
+/// display only.
 #[expect(clippy::disallowed_methods, reason = "times of files are on the clock that can be set")]
 pub(crate) fn measure_aged(name: &str) -> io::Result<(Object, Duration)> {
     let found = std::fs::symlink_metadata(path(name))?;
-    let age = found.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
+    let made = found.created().or_else(|_| found.modified());
+    let age = made.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
     Ok((object(&found), age))
 }
 

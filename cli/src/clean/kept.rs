@@ -14,6 +14,7 @@ use crate::text;
 use packetring::inspect::{self, EndpointInfo, EndpointRole, InspectedObject, Inspection};
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use packetring::{Ring, Worker};
+use std::collections::BTreeSet;
 
 /// What is removed in one step.
 enum Target {
@@ -30,9 +31,18 @@ impl Target {
             let message = format!("--kept {name:?}: give full names, without a pattern");
             return Err(Failure::Usage(message));
         }
-        let is_of_cluster = |one: &ObjectInfo| {
-            one.cluster.as_deref().is_some_and(|cluster| names::of_cluster(one, cluster) == name)
-        };
+        // As for other names: without a prefix, that of a cluster with any prefix, if it is one.
+        let full = |one: &ObjectInfo| Some(names::of_cluster(one, one.cluster.as_deref()?));
+        let named = objects.iter().filter(|one| one.cluster.as_deref() == Some(name));
+        let with_prefix: BTreeSet<_> = named.filter_map(full).collect();
+        let is_exact = objects.iter().any(|one| full(one).as_deref() == Some(name));
+        if !is_exact && with_prefix.len() > 1 {
+            let clusters: Vec<_> = with_prefix.into_iter().collect();
+            let clusters = names::list(&clusters);
+            return Err(Failure::failed(format_args!("{name:?} is ambiguous: {clusters}")));
+        }
+        let name = if is_exact { name } else { with_prefix.first().map_or(name, String::as_str) };
+        let is_of_cluster = |one: &ObjectInfo| full(one).as_deref() == Some(name);
         if objects.iter().any(is_of_cluster) {
             let objects = objects.into_iter().filter(is_of_cluster).collect();
             return Ok(Self::Cluster(inspect::objects(objects)));

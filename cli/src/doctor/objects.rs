@@ -40,8 +40,9 @@ fn of_other_users() -> Option<Check> {
 
 /// The endpoints that hold publishers back, and those that are stopped or dead.
 fn endpoints(objects: Vec<ObjectInfo>) -> Vec<Check> {
-    let objects: Vec<_> =
-        objects.into_iter().filter(|one| State::of(one) == State::InUse).collect();
+    // A kept object, too: a reader that is away holds back whoever publishes next.
+    let is_looked_at = |one: &ObjectInfo| matches!(State::of(one), State::InUse | State::Kept);
+    let objects: Vec<_> = objects.into_iter().filter(is_looked_at).collect();
     let number = objects.len();
     let (mut readers, mut others) = (Vec::new(), Vec::new());
     for object in inspect::objects(objects) {
@@ -51,14 +52,14 @@ fn endpoints(objects: Vec<ObjectInfo>) -> Vec<Check> {
             let message = format!("{name}: {}", blocker.sentence());
             let is_full = blocker.free_slots <= blocker.slots / 32;
             let check = if is_full { Check::problem } else { Check::warning };
-            readers.push(check("readers", message, blocker.remedy()));
+            readers.push(check("readers", message, blocker.remedy(&name)));
         }
         others.extend(silent(&name, &object, blocker.as_ref()));
     }
     if readers.is_empty() {
         let number = text::count(number, "object");
-        readers
-            .push(Check::ok("readers", format!("none holds publishers back, in {number} in use")));
+        let message = format!("none holds publishers back, in {number} in use or kept");
+        readers.push(Check::ok("readers", message));
     }
     readers.append(&mut others);
     readers

@@ -3,7 +3,7 @@
 use super::endpoints;
 use crate::names;
 use crate::rings::{self, Summary};
-use packetring::cluster::WorkerState;
+use packetring::cluster::{WorkerInfo, WorkerState};
 use packetring::inspect::{InspectedObject, Inspection, RingInspection};
 use std::fmt::{Display, Write};
 
@@ -91,7 +91,9 @@ fn add_object(all: &mut [Family; 12], found: &InspectedObject) {
         Ok(Inspection::Ring(ring)) => add_ring(all, labels, ring),
         Ok(Inspection::Directory(directory)) => {
             let cluster = info.cluster.as_deref().unwrap_or_default();
-            for worker in &directory.workers {
+            // Those that left are no subject of an alarm, and would be more and more.
+            let is_shown = |one: &&WorkerInfo| one.state != WorkerState::Gone || one.has_died;
+            for worker in directory.workers.iter().filter(is_shown) {
                 let id = worker.id.to_string();
                 let prefix = info.prefix.as_deref().unwrap_or_default();
                 let labels = [

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &InspectArgs, output: &mut Output) -> Result<Outcome, Fa
     }
     print_head(object, output)?;
     match &found {
-        Inspection::Ring(ring) => print_ring(ring, output)?,
+        Inspection::Ring(ring) => print_ring(&names::full(object), ring, output)?,
         Inspection::Board(board) => print_board(board, output)?,
         Inspection::Directory(directory) => {
             line(output, "workers", format!("at most {}", directory.max_workers))?;
@@ -101,7 +101,7 @@ fn print_head(object: &ObjectInfo, output: &mut Output) -> Result<(), Failure> {
     line(output, "state", ls::detail(object))
 }
 
-fn print_ring(ring: &RingInspection, output: &mut Output) -> Result<(), Failure> {
+fn print_ring(name: &str, ring: &RingInspection, output: &mut Output) -> Result<(), Failure> {
     let settings = &ring.settings;
     let claims = if settings.claims == Claims::Exclusive { "one publisher" } else { "shared" };
     let geometry = format!(
@@ -143,7 +143,7 @@ fn print_ring(ring: &RingInspection, output: &mut Output) -> Result<(), Failure>
     print_endpoints(&ring.endpoints, &ring.types, output)?;
     if let Some(blocker) = Blocker::of(ring) {
         let sentence = output.paint(RED, text::plain(&blocker.sentence()).into_owned());
-        writeln!(output, "\n{sentence}\n-> {}", blocker.remedy())?;
+        writeln!(output, "\n{sentence}\n-> {}", blocker.remedy(name))?;
     }
     Ok(())
 }
@@ -294,6 +294,10 @@ fn print_types(types: &[RingType], output: &mut Output) -> Result<(), Failure> {
         writeln!(output, "\n{head}")?;
         match schema::rust(&one.carried.schema) {
             Some(text) => write!(output, "{text}")?,
+            // The entry of a service's pair of types has no layout of its own.
+            None if one.carried.name.contains(" -> ") => {
+                writeln!(output, "// request and reply: {}", text::plain(&one.carried.name))?;
+            }
             None => writeln!(output, "// {}: damaged schema", text::plain(&one.carried.name))?,
         }
     }

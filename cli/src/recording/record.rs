@@ -15,7 +15,7 @@ use packetring::inventory::ObjectInfo;
 use packetring::observe::ObservedPacket;
 use packetring::packet::Fingerprint;
 use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -114,8 +114,12 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     let end = args.extent.end();
     let objects = packetring::inventory()?;
     let mut streams = Vec::new();
+    let mut found = BTreeSet::new();
     for name in &args.names {
         let object = names::find(&objects, name)?;
+        if !found.insert(&object.path) {
+            continue;
+        }
         streams.push(match args.lossless {
             true => Stream::joined(object),
             false => Stream::passive(object, args.extent.from()),
@@ -129,6 +133,8 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     let mut recorder = Recorder::new(args, &streams, &objects)?;
     let most = args.extent.most();
     let is_over = |now| is_ended.load(Ordering::Relaxed) || end.is_some_and(|end| now >= end);
+    // Publishers wait for a lossless recorder, and are woken by each of its looks.
+    let longest_pause = if args.lossless { 50 * LONGEST_PAUSE } else { LONGEST_PAUSE };
     let mut pause = SHORTEST_PAUSE;
     loop {
         let now = Instant::now();
@@ -143,7 +149,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
         recorder.write_if_due(now, is_idle)?;
         if is_idle {
             std::thread::sleep(pause);
-            pause = LONGEST_PAUSE.min(2 * pause);
+            pause = longest_pause.min(2 * pause);
         } else {
             pause = SHORTEST_PAUSE;
         }

@@ -8,7 +8,7 @@ use crate::names;
 use crate::output::{Failure, Outcome, Output};
 use crate::text;
 use clap::Args;
-use packetring::cluster::AnyClient;
+use packetring::cluster::{AnyClient, CallError, CallTimeoutError};
 use packetring::inventory::ObjectKind;
 use std::io::Write;
 use std::time::Duration;
@@ -65,6 +65,13 @@ pub(crate) fn run(args: &CallArgs, output: &mut Output) -> Result<Outcome, Failu
     }
 }
 
+fn too_large(needed: usize, limit: usize) -> Failure {
+    Failure::failed(format_args!(
+        "the request was executed, but its reply of {needed} bytes is longer than the room of \
+         {limit} bytes; give --max-reply {needed}"
+    ))
+}
+
 /// Calls the service, and prints the reply.
 fn call(
     client: &AnyClient,
@@ -74,9 +81,15 @@ fn call(
 ) -> Result<(), Failure> {
     let request = client.request().read(request).map_err(Failure::failed)?;
     let reply = match timeout {
-        Some(timeout) => client.call_timeout(request, timeout).map_err(Failure::failed)?,
-        None => client.call(request).map_err(Failure::failed)?,
-    };
+        Some(timeout) => client.call_timeout(request, timeout).map_err(|error| match error {
+            CallTimeoutError::ReplyTooLarge { needed, limit } => too_large(needed, limit),
+            error => Failure::failed(error),
+        }),
+        None => client.call(request).map_err(|error| match error {
+            CallError::ReplyTooLarge { needed, limit } => too_large(needed, limit),
+            error => Failure::failed(error),
+        }),
+    }?;
     let value = reply.value().map_err(Failure::failed)?;
     if output.is_json {
         return output.json(&serde_json::json!({ "type": reply.schema().name(), "reply": value }));

@@ -186,7 +186,7 @@ pub(crate) fn has_reader(object: &ObjectInfo, ring: &RingInspection) -> bool {
 
 fn no_target(object: &ObjectInfo) -> Failure {
     let (name, kind) = (names::full(object), names::word(object.kind));
-    let cluster = object.cluster.as_deref().unwrap_or_default();
+    let cluster = names::of_cluster(object, object.cluster.as_deref().unwrap_or_default());
     let advice = match object.kind {
         ObjectKind::Requests => format!("use `packetring call {name}`"),
         ObjectKind::Events => format!("use `packetring emit {cluster} EVENT`"),

@@ -192,8 +192,8 @@ fn print(view: &View, output: &mut Output) -> Result<(), Failure> {
     }
     for row in &view.rings {
         if let Some(blocker) = &row.blocker {
-            let name = text::plain(&row.name);
-            writeln!(output, "{name}: {}; {}", text::plain(&blocker.sentence()), blocker.remedy())?;
+            let (name, remedy) = (text::plain(&row.name), blocker.remedy(&row.name));
+            writeln!(output, "{name}: {}; {remedy}", text::plain(&blocker.sentence()))?;
         }
     }
     Ok(())

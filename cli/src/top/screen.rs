@@ -224,7 +224,7 @@ impl Screen {
 /// The endpoint that holds the publishers back, and what to do.
 fn finding(row: &Row) -> Option<String> {
     let blocker = row.blocker.as_ref()?;
-    Some(plain(&format!("{}; {}", blocker.sentence(), blocker.remedy())).into_owned())
+    Some(plain(&format!("{}; {}", blocker.sentence(), blocker.remedy(&row.name))).into_owned())
 }
 
 /// The lines that a text takes, broken between words.

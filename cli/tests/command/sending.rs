@@ -246,7 +246,8 @@ fn topics_queues_and_inboxes_get_packets_and_the_worker_leaves() {
 
     fails(&run(&["send", &name("directory"), "1"]), "its kind is directory; give a ring");
     let events = billing.events().unwrap();
-    fails(&run(&["send", &name("events"), "1"]), "use `packetring emit shop EVENT`");
+    let advice = format!("use `packetring emit {}:shop EVENT`", prefix.0);
+    fails(&run(&["send", &name("events"), "1"]), &advice);
     let service = billing.service::<u64, u64>("double").unwrap();
     let says = format!("use `packetring call {}`", name("service/double"));
     fails(&run(&["send", &name("double"), "1"]), &says);
@@ -355,7 +356,7 @@ fn a_service_is_called_and_its_reply_printed() {
         let ran = feed(&["call", &name], "1\n2\n13\n3\n");
         assert_eq!((ran.status, ran.out.as_str()), (1, "[2,\"twice\"]\n[4,\"twice\"]\n"));
         assert!(ran.error.contains("line 3: no reply: the server dropped"), "{}", ran.error);
-        fails(&run(&["call", &name, "1000", "--max-reply", "1000"]), "reply too large: ");
+        fails(&run(&["call", &name, "1000", "--max-reply", "1000"]), "but its reply of ");
         assert_eq!(run(&["call", &name, "1000"]).out.len(), 5000 + "[0,\"\"]\n".len());
         fails(&run(&["call", &name, "\"x\""]), "the JSON is no u64: ");
         assert_eq!(run(&["call", &name, "0", "--timeout", "60"]).status, 0);
