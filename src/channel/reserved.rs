@@ -164,8 +164,8 @@ where
     }
 
     /// Copies all elements in. A list of 1 KiB or more is copied past the caches while that is
-    /// faster: the publisher measures it, for one lap of the ring in 64. So this can be several
-    /// times as fast as `tail_mut().copy_from_slice(..)`.
+    /// faster: the publisher measures it, in a few laps of the ring. So this can be several times
+    /// as fast as `tail_mut().copy_from_slice(..)`.
     ///
     /// # Errors
     ///
