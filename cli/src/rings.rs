@@ -228,13 +228,13 @@ impl Blocker {
                     "see why process {pid} does not read, make the ring larger, or end the process"
                 )
             }
-            (Some(_), false, _) if self.is_durable => match object.split_once("/inbox/") {
-                Some((cluster, _)) => format!(
+            (Some(_), false, _) if self.is_durable => match object.split_once('/') {
+                Some((cluster, rest)) if rest.starts_with("inbox/") => format!(
                     "start the worker of this inbox again, remove the inbox by `Worker::retire` in a \
                      program, or the cluster by `packetring clean --kept {}`",
                     text::plain(cluster)
                 ),
-                None => format!(
+                _ => format!(
                     "start the process of this durable subscriber again, or remove the subscriber: \
                      packetring clean --kept {} --durable {}",
                     text::plain(object),

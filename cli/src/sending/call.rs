@@ -8,7 +8,7 @@ use crate::names;
 use crate::output::{Failure, Outcome, Output};
 use crate::text;
 use clap::Args;
-use packetring::cluster::{AnyClient, CallError, CallTimeoutError};
+use packetring::cluster::{AnyClient, CallTimeoutError};
 use packetring::inventory::ObjectKind;
 use std::io::Write;
 use std::time::Duration;
@@ -81,15 +81,13 @@ fn call(
 ) -> Result<(), Failure> {
     let request = client.request().read(request).map_err(Failure::failed)?;
     let reply = match timeout {
-        Some(timeout) => client.call_timeout(request, timeout).map_err(|error| match error {
-            CallTimeoutError::ReplyTooLarge { needed, limit } => too_large(needed, limit),
-            error => Failure::failed(error),
-        }),
-        None => client.call(request).map_err(|error| match error {
-            CallError::ReplyTooLarge { needed, limit } => too_large(needed, limit),
-            error => Failure::failed(error),
-        }),
-    }?;
+        Some(timeout) => client.call_timeout(request, timeout),
+        None => client.call(request).map_err(CallTimeoutError::from),
+    };
+    let reply = reply.map_err(|error| match error {
+        CallTimeoutError::ReplyTooLarge { needed, limit } => too_large(needed, limit),
+        error => Failure::failed(error),
+    })?;
     let value = reply.value().map_err(Failure::failed)?;
     if output.is_json {
         return output.json(&serde_json::json!({ "type": reply.schema().name(), "reply": value }));
