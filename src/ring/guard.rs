@@ -16,6 +16,7 @@ use super::claim::Writer;
 use super::cursor::{Cursor, Taken, payload_of};
 use super::reader::Reader;
 use super::slot::Descriptor;
+use crate::segment::layout::SLOT;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -86,21 +87,47 @@ pub(crate) trait HoldsBatch: HoldsPacket<Cursor = Reader> {
 ///
 /// # Invariants
 ///
-/// 1. The list whose first packet has the address `list` was in flight when the guard was made, and
-///    belongs to a reader within `endpoint`. It does not change while `endpoint` is borrowed.
+/// 1. The packets were in flight when the guard was made, and belong to a reader within `endpoint`.
+///    That reader does not change while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
     endpoint: &'a mut H,
-    list: usize,
+    packets: Packets,
 }
+
+/// Where the packets of a batch are.
+#[derive(Clone, Copy, Debug)]
+enum Packets {
+    /// Packets of one descriptor, each `stride` bytes behind the one before it. The archive of the
+    /// first one begins at `start`.
+    Run { first: Taken, start: NonNull<u8>, stride: usize, count: usize },
+    /// In the reader's list, whose first packet has this address.
+    List(usize),
+}
+
+// SAFETY: the value is an exclusive reference to the endpoint, and shared ones to bytes of its ring.
+unsafe impl<H: HoldsBatch + Send> Send for BatchGuard<'_, H> {}
+// SAFETY: as above.
+unsafe impl<H: HoldsBatch + Sync> Sync for BatchGuard<'_, H> {}
 
 impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
     /// A guard over the batch that `endpoint` just took.
+    #[inline]
     pub(crate) fn new(endpoint: &'a mut H) -> Self {
         let reader = endpoint.cursor();
-        assert!(reader.holds_list(), "a batch that is not in flight");
-        let list = address(reader);
-        Self { endpoint, list }
+        let packets = match reader.run() {
+            Some((first, count)) => Packets::Run {
+                first,
+                start: reader.memory().payload(first.position),
+                stride: first.descriptor.span() as usize * SLOT,
+                count: count as usize,
+            },
+            None => {
+                assert!(reader.holds_list(), "a batch that is not in flight");
+                Packets::List(address(reader))
+            }
+        };
+        Self { endpoint, packets }
     }
 
     /// The endpoint.
@@ -110,14 +137,21 @@ impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
 
     /// The packet at an index.
     pub(crate) fn taken(&self, index: usize) -> Taken {
-        self.reader().list()[index]
+        match self.packets {
+            Packets::Run { first, count, .. } => {
+                assert!(index < count, "packet {index} of a batch of {count}");
+                let behind = index as u64 * first.descriptor.span();
+                Taken { position: first.position + behind, ..first }
+            }
+            Packets::List(list) => self.reader(list).list()[index],
+        }
     }
 
-    /// The reader of the batch.
+    /// The reader of a listed batch.
     #[inline]
-    fn reader(&self) -> &Reader {
+    fn reader(&self, list: usize) -> &Reader {
         let reader = self.endpoint.cursor();
-        assert!(address(reader) == self.list, "another batch than the one that was taken");
+        assert!(address(reader) == list, "another batch than the one that was taken");
         reader
     }
 }
@@ -129,19 +163,34 @@ fn address(reader: &Reader) -> usize {
 }
 
 // SAFETY: by invariant 1, and the endpoint is borrowed: only `keep` and `drop` call its `&mut`
-// methods. `keep` checks that a prefix of the batch is left, and in flight.
+// methods. `keep` checks that a prefix of the batch is left, and in flight. By invariant 5 of
+// `Reader` the packets of a run have one descriptor and lie in one piece, so each begins a span
+// behind the one before it. `RingMemory::payload` is aligned to 16, and a span is a multiple of 64.
 unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
     #[inline]
     fn count(&self) -> usize {
-        self.reader().list().len()
+        match self.packets {
+            Packets::Run { count, .. } => count,
+            Packets::List(list) => self.reader(list).list().len(),
+        }
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let reader = self.reader();
-        // SAFETY: invariant 1. The endpoint is borrowed, so its reader has released nothing since
-        // `new` or `keep` found the batch in flight.
-        unsafe { payload_of(reader.memory(), &reader.list()[index]) }
+        match self.packets {
+            Packets::Run { first, start, stride, count } => {
+                assert!(index < count, "packet {index} of a batch of {count}");
+                let len = first.descriptor.len() as usize;
+                // SAFETY: as above: the packet is in flight, in one piece with the first one.
+                unsafe { std::slice::from_raw_parts(start.as_ptr().add(index * stride), len) }
+            }
+            Packets::List(list) => {
+                let reader = self.reader(list);
+                // SAFETY: invariant 1. The endpoint is borrowed, so its reader has released nothing
+                // since `new` or `keep` found the batch in flight.
+                unsafe { payload_of(reader.memory(), &reader.list()[index]) }
+            }
+        }
     }
 
     #[inline]
@@ -156,18 +205,27 @@ impl<H: HoldsBatch> BatchGuard<'_, H> {
     /// Keeps the first `count` packets, at least one, and fewer than there are.
     ///
     /// An endpoint may do anything in its `&mut` method. A position is never used twice. A batch
-    /// has all packets between its first and its last. So both, with the length and the ring, tell
-    /// that the list is a prefix of what it was.
+    /// has all packets between its first and its last. So the ring, the first position and the end
+    /// of what is in flight tell that it is a prefix of what it was.
     #[cold]
     fn shorten(&mut self, count: usize) {
-        let summary = |guard: &Self| {
-            let ring = guard.reader().memory().address();
-            (ring, guard.taken(0), guard.taken(count - 1))
+        let reader = self.endpoint.cursor();
+        let (ring, start) = (reader.memory().address(), reader.range().start);
+        let end = match &mut self.packets {
+            Packets::Run { stride, count: whole, .. } => {
+                *whole = count;
+                start + (count * *stride / SLOT) as u64
+            }
+            Packets::List(_) => reader.list()[count].position,
         };
-        let before = summary(self);
-        self.endpoint.reader_mut().keep_of_list(count);
-        let is_kept = self.count() == count && self.reader().holds_list();
-        assert!(is_kept && summary(self) == before, "another batch than the one that was taken");
+        self.endpoint.reader_mut().keep_first(count);
+        let reader = self.endpoint.cursor();
+        let is_kept = reader.memory().address() == ring && reader.range() == (start..end);
+        let is_listed = match self.packets {
+            Packets::Run { .. } => true,
+            Packets::List(list) => address(reader) == list && reader.list().len() == count,
+        };
+        assert!(is_kept && is_listed, "another batch than the one that was taken");
     }
 }
 

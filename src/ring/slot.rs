@@ -235,6 +235,13 @@ pub(crate) fn expected_data(slot: &Slot, expected: Descriptor) -> Option<Descrip
     expected.with_tag_of(slot.descriptor.load(Ordering::Relaxed))
 }
 
+/// Returns true if a stamped slot has exactly this descriptor.
+#[inline(always)]
+pub(crate) fn has_descriptor(slot: &Slot, descriptor: Descriptor) -> bool {
+    // The acquire on the stamp orders this load.
+    slot.descriptor.load(Ordering::Relaxed) == descriptor.0
+}
+
 /// The tag in the slot at a position. It means nothing unless a data packet is stamped there.
 #[cfg(not(loom))]
 #[inline(always)]

@@ -69,8 +69,12 @@ impl Reader {
     /// Counts the packets in flight that were handed out before, at the end of their delivery.
     pub(super) fn count_redelivered(&self) {
         let is_redelivered = |taken: &Taken| taken.position < self.redelivered_below;
-        let packets = match self.more {
-            0 => u64::from(self.has_redelivery()),
+        let packets = match (self.more, self.run()) {
+            (0, _) => u64::from(self.has_redelivery()),
+            (_, Some((_, run))) => {
+                let slots = self.redelivered_below.saturating_sub(self.at.position);
+                slots.div_ceil(self.first.span()).min(run)
+            }
             _ => self.list.iter().filter(|taken| is_redelivered(taken)).count() as u64,
         };
         if packets > 0 {

@@ -43,6 +43,8 @@ use std::ops::Range;
 ///    The first of them has the descriptor `first`.
 /// 3. `is_plain` is `!pins && !durable`.
 /// 4. `list` holds packets of `memory` in ascending order, read while they were in flight.
+/// 5. If the slots in flight are as many as `run` packets of `first` take, then they hold that many
+///    packets with this descriptor, in one piece of the ring.
 #[derive(Debug)]
 pub(crate) struct Reader {
     memory: RingMemory,
@@ -66,7 +68,9 @@ pub(crate) struct Reader {
     void: u64,
     first: Descriptor,
     read_ahead: ReadAhead,
-    /// The packets of the last batch. The allocation is reused.
+    /// Packets of the last batch, if it was a run (`takes`): then `list` has none of it.
+    run: u64,
+    /// The packets of the last batch that was no run. The allocation is reused.
     list: Vec<Taken>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
@@ -113,6 +117,7 @@ impl Reader {
             void: 0,
             first: Descriptor::void(1),
             read_ahead: ReadAhead::new(joined.position),
+            run: 0,
             list: Vec::new(),
             redelivered_below: joined.redelivered_below.unwrap_or(0),
             loss: joined.loss,

@@ -1,7 +1,9 @@
 //! Other takes than that of the next packet, whatever it is: a packet of one length and type,
 //! batches, and skipping to the newest packet.
 //!
-//! The packets of a batch are in flight together, and are released together.
+//! The packets of a batch are in flight together, and are released together. A batch whose packets
+//! have all one length and type, in one piece of the ring, is a run: its number of packets tells
+//! where each of them is. The packets of other batches are listed.
 //!
 //! The scan to the newest packet reads the header of each committed packet from the cursor on. It
 //! ends at the first position without a packet: an open claim is never skipped, because its packet
@@ -63,6 +65,10 @@ impl Reader {
         wanted: impl Fn(&Descriptor) -> bool,
     ) {
         debug_assert_eq!(self.in_flight(), Some(first));
+        self.run = 0;
+        if self.is_plain && wanted(&first.descriptor) && self.take_run(most as u64) {
+            return;
+        }
         let list = &mut self.list;
         list.clear();
         list.push(first);
@@ -89,7 +95,51 @@ impl Reader {
         self.record_end(self.range().end);
     }
 
-    /// The packets of the batch that was taken last.
+    /// After the first packet was taken: also takes the packets behind it with the same descriptor,
+    /// up to `most` in all. Returns false, and takes none, if a batch would have other packets, too.
+    #[inline]
+    fn take_run(&mut self, most: u64) -> bool {
+        let (first, span) = (self.at.position, self.held);
+        let piece = self.geometry.piece_end(first);
+        let mut at = self.at;
+        let mut count = 1;
+        let is_whole = loop {
+            at.position += span;
+            if count == most {
+                break true;
+            }
+            if at.position + span > piece {
+                // A batch that reaches the end of the memory goes on at its beginning.
+                let next = self.at.to(&self.memory, at.position);
+                break !slot::is_stamped(&self.memory, next);
+            }
+            let slot = self.memory.slot(at.position);
+            if !slot::has_stamp(slot, at) {
+                break true;
+            }
+            if !slot::has_descriptor(slot, self.first) {
+                break false;
+            }
+            self.read_ahead.fetch(&self.memory, at.position);
+            count += 1;
+        };
+        if is_whole {
+            self.run = count;
+            self.held = count * span;
+            (self.more, self.void) = (count - 1, 0);
+        }
+        is_whole
+    }
+
+    /// The first packet in flight and the number of packets, if they are a run.
+    #[inline]
+    pub(in crate::ring) fn run(&self) -> Option<(Taken, u64)> {
+        // After a run was released and a packet was taken: true if both are of one packet.
+        let is_run = self.run > 0 && self.held == self.run * self.first.span();
+        is_run.then_some((Taken { position: self.at.position, descriptor: self.first }, self.run))
+    }
+
+    /// The packets of the last batch that was no run.
     #[cfg(not(loom))]
     #[inline]
     pub(in crate::ring) fn list(&self) -> &[Taken] {
@@ -98,17 +148,21 @@ impl Reader {
 
     /// Keeps the first `count` packets of the batch in flight: the next take finds the others.
     #[cfg(not(loom))]
-    pub(in crate::ring) fn keep_of_list(&mut self, count: usize) {
+    pub(in crate::ring) fn keep_first(&mut self, count: usize) {
+        if self.run().is_some() {
+            return self.keep_until(self.at.position + count as u64 * self.first.span());
+        }
         let Some(next) = self.list.get(count) else { return };
         self.keep_until(next.position);
         self.list.truncate(count);
     }
 
-    /// Returns true if the packets of the batch, at least one, are in flight.
+    /// Returns true if the packets of the list, at least one, are in flight.
     #[cfg(not(loom))]
     pub(in crate::ring) fn holds_list(&self) -> bool {
         let (held, list) = (self.range(), &self.list);
-        list.first().is_some_and(|first| held.start <= first.position)
+        self.run().is_none()
+            && list.first().is_some_and(|first| held.start <= first.position)
             && list.last().is_some_and(|last| last.end() <= held.end)
     }
 
@@ -117,8 +171,14 @@ impl Reader {
     pub(crate) fn keep_until(&mut self, end: u64) {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
+            let is_run = self.run().is_some();
             self.held = end - held.start;
-            self.measure_batch();
+            if is_run {
+                self.run = self.held / self.first.span();
+                self.more = self.run - 1;
+            } else {
+                self.measure_batch();
+            }
             self.record_end(end);
         }
     }

@@ -103,7 +103,7 @@ fn a_batch_counts_the_packets_that_are_kept() {
         assert_eq!(traffic(&ring, SUBSCRIBER), (0, 0), "in flight");
         reader.unreceive();
         take(&mut reader);
-        reader.keep_of_list(2);
+        reader.keep_first(2);
         assert!(reader.release());
         assert_eq!(traffic(&ring, SUBSCRIBER), (2, 192), "{overflow:?}");
         take(&mut reader);

@@ -40,14 +40,14 @@ impl HoldsBatch for Wrong {
     }
 }
 
-/// Two readers of one ring: the first has three packets in flight. The second has released three
-/// others, and still has their list.
-fn wrong(swaps: bool) -> Wrong {
+/// Two readers of one ring: the first has three packets in flight, of these spans. The second has
+/// released the same ones, and still has their list.
+fn wrong(spans: [u64; 3], swaps: bool) -> Wrong {
     let ring = Boxes::new(16, Claims::Exclusive, Overflow::Block);
     let mut readers = [ring.reader(0), ring.reader(1)];
     let mut writer = ring.writer(0);
-    for tag in 0..6 {
-        publish(&mut writer, 1, tag).unwrap();
+    for (tag, span) in spans.into_iter().enumerate() {
+        publish(&mut writer, span, tag as u64).unwrap();
     }
     for reader in &mut readers {
         take(reader);
@@ -61,26 +61,40 @@ fn take(reader: &mut Reader) {
     reader.take_more(taken, 3, |_| true);
 }
 
+/// Packets of different lengths, which are listed, and a run.
+const KINDS: [[u64; 3]; 2] = [[1, 1, 2], [1, 1, 1]];
+
 #[test]
 fn a_guard_does_not_read_the_batch_of_another_reader() {
-    let mut holder = wrong(false);
+    let mut holder = wrong(KINDS[0], false);
     let guard = BatchGuard::new(&mut holder);
-    assert_eq!((guard.count(), guard.bytes(2).len()), (3, 48));
+    assert_eq!((guard.count(), guard.bytes(1).len()), (3, 48));
     guard.endpoint().lent.set(1);
-    let read = catch_unwind(AssertUnwindSafe(|| guard.bytes(2).len()));
+    let read = catch_unwind(AssertUnwindSafe(|| guard.bytes(1).len()));
     assert!(read.is_err(), "a packet that is not in flight was read");
 }
 
 #[test]
+fn a_guard_of_a_run_reads_what_was_in_flight() {
+    let mut holder = wrong(KINDS[1], false);
+    let guard = BatchGuard::new(&mut holder);
+    let addresses = |guard: &BatchGuard<'_, Wrong>| [0, 1, 2].map(|at| guard.bytes(at).as_ptr());
+    let before = addresses(&guard);
+    guard.endpoint().lent.set(1);
+    assert_eq!((guard.count(), addresses(&guard)), (3, before));
+    assert!(catch_unwind(AssertUnwindSafe(|| guard.bytes(3).len())).is_err());
+}
+
+#[test]
 fn a_guard_keeps_a_part_of_its_own_batch_only() {
-    for swaps in [false, true] {
-        let mut holder = wrong(swaps);
+    for (spans, swaps) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        let mut holder = wrong(spans, swaps);
         let mut guard = BatchGuard::new(&mut holder);
         let kept = catch_unwind(AssertUnwindSafe(|| {
             guard.keep(2);
             (guard.count(), guard.taken(1).position)
         }));
-        assert_eq!(kept.ok(), (!swaps).then_some((2, 1)), "swaps: {swaps}");
+        assert_eq!(kept.ok(), (!swaps).then_some((2, 1)), "{spans:?}, swaps: {swaps}");
     }
 }
 
