@@ -348,8 +348,7 @@ impl Sender {
                 F::retry(|| self.claim_slow(full, timeout, &mut claim))?
             }
         };
-        let capacity = self.writer.geometry().capacity;
-        self.scratch.copies.choose(len, position, capacity);
+        self.choose_copying(len, position);
         Ok(())
     }
 

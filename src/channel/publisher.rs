@@ -79,7 +79,9 @@ impl<T: Packet> Publisher<T> {
         /// Publishes packets in order, up to 64 in one claim. Waits for room for each claim; a
         /// timeout counts for each claim, too.
         ///
-        /// Packets of other publishers can come between two claims, but not inside one.
+        /// Packets of other publishers can come between two claims, but not inside one. Packets of
+        /// less than 1 KiB that are numbers, or structs and arrays of numbers without padding,
+        /// become visible claim by claim. Others become visible one by one.
         ///
         /// Takes `&packets`, or a [list of borrowed forms](SendAllAs).
         ///

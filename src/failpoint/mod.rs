@@ -52,6 +52,8 @@ failpoints! {
     TypeUse,
     /// Join: the liveness lock is held. Next: take the entry.
     JoinOwner,
+    /// Join: a stamp of a batch was found that a dead publisher left. Next: erase it.
+    JoinErase,
     /// Join: the entry is taken. Next: store the cursor.
     JoinCursor,
     /// Join: the cursor gates publishers. Next: place it.
@@ -74,6 +76,12 @@ failpoints! {
     BurstFill,
     /// Burst: it ends with slots left. Next: make them void.
     BurstVoid,
+    /// Batch: the slots are free. Next: record its end.
+    BatchRecord,
+    /// Batch. Next: stamp a packet behind the first one.
+    BatchStamp,
+    /// Batch: all other packets are stamped. Next: stamp the first one.
+    BatchHead,
     /// Commit. Next: stamp padding.
     CommitPadding,
     /// Commit. Next: stamp the packet.

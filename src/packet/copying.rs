@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 /// Bytes of a piece from which on it may be copied past the caches.
-pub(super) const LARGE: usize = 1024;
+pub(crate) const LARGE: usize = 1024;
 /// A trial of the other way begins once in so many laps.
 const LAPS: u32 = 64;
 /// Two laps of the other way, and two of the usual one.
@@ -127,6 +127,12 @@ impl CopyChoice {
     #[inline]
     pub(crate) fn way(&self) -> Copying {
         self.way
+    }
+
+    /// Uses this way, as long as no large packet is copied.
+    #[cfg(test)]
+    pub(crate) fn begin_with(&mut self, way: Copying) {
+        self.way = way;
     }
 
     /// Chooses the way to copy a packet that was claimed at a position, if it is large.

@@ -59,7 +59,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-pub(crate) use self::copying::Copying;
+pub(crate) use self::copying::{Copying, LARGE};
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
@@ -111,6 +111,17 @@ pub(crate) fn write_archive(archive: &[u8], room: WriteBuf<'_>, scratch: &Scratc
     unsafe {
         scratch.copies.way().copy(NonNull::from_ref(archive).cast(), room.start(), archive.len());
     }
+}
+
+/// The archives of values as they lie in memory, if an archive is a byte copy of its value.
+#[inline]
+pub(crate) fn archives_of<T: Packet>(values: &[T]) -> Option<&[u8]> {
+    if !T::IS_COPIED {
+        return None;
+    }
+    // SAFETY: all bytes of a value of a copied type are initialized, because they are those of its
+    // archive. The slice borrows the values.
+    Some(unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) })
 }
 
 /// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value.

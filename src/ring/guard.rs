@@ -105,7 +105,7 @@ enum Packets {
     List(usize),
 }
 
-// SAFETY: the value is an exclusive reference to the endpoint, and shared ones to bytes of its ring.
+// SAFETY: the value is an exclusive reference to the endpoint, and shared ones to bytes of a ring.
 unsafe impl<H: HoldsBatch + Send> Send for BatchGuard<'_, H> {}
 // SAFETY: as above.
 unsafe impl<H: HoldsBatch + Sync> Sync for BatchGuard<'_, H> {}

@@ -181,6 +181,9 @@ pub(super) fn join_publisher(memory: &RingMemory, settings: &Settings, index: us
         // The predecessor may have died between the stamp of a packet and the tail.
         let geometry = Geometry::of(settings);
         (tail, _) = slot::scan_committed(memory, &geometry, tail, tail + geometry.capacity);
+        // Or before it stamped the first packet of a batch.
+        let end = entry.record.batch_end.load(Ordering::Relaxed);
+        slot::erase_stamps(memory, tail, end.min(tail + geometry.capacity));
         entry.record.sent.count_from(tail);
         // As in `Writer::publish_tail`.
         head.tail.store(tail, Ordering::Release);

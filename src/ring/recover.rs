@@ -13,7 +13,8 @@
 //! 5. Read the tail **again**. If it is more than a lap above x, the record is stale: clear it.
 //! 6. Write a void packet over `[x, E)`: header, then stamp. E is the lowest of the record's end,
 //!    the tail, the start of any other record above x, the next stamp, and the end of the ring's
-//!    memory.
+//!    memory. If a record that covers x is that of a [batch](super::claim), E is the end of the
+//!    batch instead: its first packet is stamped last, and the others are void with it.
 //!
 //! Why in this order, with the trace that breaks each shortcut:
 //!
@@ -25,6 +26,9 @@
 //! - *A void packet over the end of the memory*: the owner dies before it stamps its padding. A
 //!   void packet over padding and packet wraps, and readers reject it
 //!   (`failpoint::tests::dead_claims`, at `CommitPadding`).
+//! - *The next stamp within a batch*: its first packet becomes void, and readers get the others.
+//! - *Batches of the own record only*: the dead record of a lost race is resolved first, at that
+//!   position. It voids the first packet and uncovers the others.
 //! - *Without step 5*: a record that lost its race a lap ago is voided over packets of this lap.
 //!
 //! The recoverer may die at any step. The record is cleared last, so the next recoverer begins
@@ -121,7 +125,7 @@ fn resolve(
         return resolved;
     }
     failpoint(Failpoint::RecoverScan);
-    let Some(bound) = bound(memory, dead, x, end.min(tail), is_alive) else {
+    let Some(bound) = bound(memory, geometry, dead, x, end.min(tail), is_alive) else {
         return Resolved::Living;
     };
     failpoint(Failpoint::RecoverLook);
@@ -131,10 +135,15 @@ fn resolve(
     if memory.head().tail.load(Ordering::Acquire) > x.saturating_add(geometry.capacity) {
         return Resolved::Nothing;
     }
-    let bound = bound.min(geometry.piece_end(x));
     let at = StampedPosition::at(memory, x);
     let is_stamped = |&y: &u64| slot::is_stamped(memory, at.to(memory, y));
-    let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
+    let stop = match bound {
+        Bound::Batch(end) => end.min(tail).min(geometry.piece_end(x)),
+        Bound::Claim(end) => {
+            let end = end.min(geometry.piece_end(x));
+            (x + 1..end).find(is_stamped).unwrap_or(end)
+        }
+    };
     // Pairs with the fence in `PassiveReader::copy`: an observer that copied a word of the void
     // packet sees the limit of the dead publisher, which this process saw with the tail.
     fence(Ordering::Release);
@@ -161,16 +170,25 @@ fn committed(memory: &RingMemory, geometry: &Geometry, x: u64) -> Option<Resolve
     }
 }
 
-/// The lowest start of another record above `x`, at most `end`. `None`: a living publisher's record
-/// covers `x`.
+/// How far a void packet may reach.
+enum Bound {
+    /// To the next stamp, and not beyond this position.
+    Claim(u64),
+    /// To the end of a batch, whose first packet is not stamped.
+    Batch(u64),
+}
+
+/// The end of the batch of a dead publisher that covers `x`. Otherwise the lowest start of another
+/// record above `x`, at most `end`. `None`: a living publisher's record covers `x`.
 fn bound(
     memory: &RingMemory,
+    geometry: &Geometry,
     dead: usize,
     x: u64,
     end: u64,
     is_alive: &dyn Fn(EntryId) -> bool,
-) -> Option<u64> {
-    let mut bound = end;
+) -> Option<Bound> {
+    let (mut bound, mut batch) = (end, None);
     let used = memory.head().membership.publishers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Position before length. Both pair with the stores of a claim, which are in the other
@@ -178,16 +196,22 @@ fn bound(
         let start = entry.record.position.load(Ordering::Acquire);
         // Acquire: if the length is a later claim's, the stamps of the claim at `start` are seen.
         let len = entry.record.len.load(Ordering::Acquire);
-        if index == dead || start == NOWHERE {
+        if start == NOWHERE {
             continue;
         }
-        let covers = start <= x && x < start.saturating_add(len);
-        if covers && is_alive(EntryId::Publisher(index)) {
+        let end = start.saturating_add(len);
+        let covers = start <= x && x < end;
+        if covers && index != dead && is_alive(EntryId::Publisher(index)) {
             return None;
         }
-        if start > x {
+        // The words of a dead owner: they do not change any more.
+        let is_batch = entry.record.batch_end.load(Ordering::Relaxed) == end;
+        if covers && is_batch && len < geometry.capacity {
+            batch = Some(Bound::Batch(end));
+        }
+        if start > x && index != dead {
             bound = bound.min(start);
         }
     }
-    Some(bound)
+    Some(batch.unwrap_or(Bound::Claim(bound)))
 }

@@ -138,6 +138,13 @@ impl Descriptor {
         (word ^ tag == self.0).then_some(Self(self.0 | tag))
     }
 
+    /// The word in a slot.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.0
+    }
+
     /// Bytes of the archive.
     #[inline]
     pub(crate) fn len(self) -> u32 {
@@ -285,6 +292,21 @@ pub(crate) fn commit(
 /// Overwrites what could be taken for a stamp, in an inner slot of a claim.
 pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
     memory.slot(position).stamp.store(0, Ordering::Relaxed);
+}
+
+/// Erases the stamps behind `first` and below `end`, which is at most a lap above it: stamps that a
+/// dead publisher left behind the unstamped first packet of a batch.
+///
+/// Only stamps of these positions are erased. So no reader has such a slot in flight: its packet
+/// would be a lap older, with another stamp.
+pub(crate) fn erase_stamps(memory: &RingMemory, first: u64, end: u64) {
+    let at = StampedPosition::at(memory, first);
+    for position in first + 1..end {
+        if is_stamped(memory, at.to(memory, position)) {
+            failpoint(Failpoint::JoinErase);
+            clear_stamp(memory, position);
+        }
+    }
 }
 
 /// Scans the run of committed packets that starts at `from`, up to the first boundary at or above

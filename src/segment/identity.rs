@@ -17,7 +17,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
 ///
 /// Each release has one number at most. `docs/internals/memory-layout.md` lists them.
-pub(crate) const VERSION: u32 = 9;
+pub(crate) const VERSION: u32 = 10;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;

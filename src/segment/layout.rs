@@ -214,6 +214,9 @@ pub(crate) struct Record {
     pub(crate) len: AtomicU64,
     /// What the publisher sent. Written by the owner alone.
     pub(crate) sent: TrafficWords,
+    /// The end of the last batch whose packets become visible together. Stored after the claim,
+    /// before the first stamp of the batch; never cleared.
+    pub(crate) batch_end: AtomicU64,
 }
 
 /// The owner of an entry. Written under the control lock.
@@ -374,7 +377,8 @@ impl PublisherEntry {
     /// A vacant entry.
     pub(crate) fn vacant() -> Self {
         let (position, len) = (AtomicU64::new(NOWHERE), AtomicU64::new(0));
-        let record = Record { position, len, sent: TrafficWords::default() };
+        let (sent, batch_end) = (TrafficWords::default(), AtomicU64::new(0));
+        let record = Record { position, len, sent, batch_end };
         Self { record: CachePadded::new(record), details: CachePadded::default() }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! - publisher: `ring/claim/shared.rs` (`claim_shared`, `claim_burst`, `try_claim`, `open`,
 //!   `close_if_complete`, `abandon_shared`), `ring/claim/mod.rs` (`refresh`, `commit`),
+//!   `ring/claim/batch.rs` (`commit_batch`; a line past the caches: its stamp may come first),
 //!   `ring/gate.rs` (`scan`), `channel/burst.rs` (`next_burst`, `end_burst`)
 //! - reader: `ring/reader/mod.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs`
 //!   (`release`)
@@ -29,6 +30,8 @@ const NOWHERE: u8 = u8::MAX;
 const PAYLOAD: u8 = 254;
 /// In a plan: the burst ends here, and slots of its claim that are left become void.
 const REST: u8 = 0x80;
+/// In a plan: the first packet of a batch whose packets, of one slot each, become visible together.
+const TOGETHER: u8 = 0x40;
 const NAMES: [&str; ENTRIES] = ["P0", "P1", "P2"];
 
 /// Injected faults.
@@ -71,6 +74,14 @@ enum Fault {
     VoidStampedBeforeHeader,
     /// Publishers do not include records in their limit.
     LimitWithoutRecords,
+    /// The end of a batch is recorded before the tail is moved.
+    BatchRecordedBeforeClaim,
+    /// The end of a batch is recorded behind the stamps of all but its first packet.
+    BatchRecordedLate,
+    /// The recoverer does not look for the end of a batch, which is filled before its stamps.
+    BatchIgnored,
+    /// The recoverer looks for the end of a batch in the record that it resolves, and in no other.
+    BatchOfOwnRecordOnly,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +106,8 @@ enum Violation {
     ReaderFoundTornPacket,
     /// The reader skipped a committed packet.
     ReaderSkippedCommittedPacket,
+    /// The reader received a packet that was never committed.
+    ReaderFoundUncommittedPacket,
     /// A publisher never finishes.
     PublisherNeverFinishes,
     /// The reader never reaches the tail.
@@ -132,6 +145,7 @@ struct Slot {
 struct Record {
     position: u8,
     len: u8,
+    batch_end: u8,
 }
 
 /// Next step of a publisher.
@@ -152,6 +166,11 @@ enum At {
     CommitAfter,
     BurstVoid,
     RestStamp,
+    BatchRecord,
+    /// Writes the stamp of the packet at this index of the batch, past the caches: before the rest.
+    BatchStamp(u8),
+    /// Writes the rest of it.
+    BatchFill(u8),
     /// `FetchAdd` only: the record is written after the tail.
     LateRecord,
 }
@@ -261,7 +280,7 @@ struct Claims {
     dead_record_len: u8,
 }
 
-const VIOLATIONS: [Violation; 10] = [
+const VIOLATIONS: [Violation; 11] = [
     Violation::PublisherWroteIntoLaterClaim,
     Violation::PublisherOverranReader,
     Violation::RecovererWroteIntoLaterClaim,
@@ -272,6 +291,7 @@ const VIOLATIONS: [Violation; 10] = [
     Violation::ReaderFoundCorruptHeader,
     Violation::ReaderFoundTornPacket,
     Violation::ReaderSkippedCommittedPacket,
+    Violation::ReaderFoundUncommittedPacket,
 ];
 
 fn index(position: u8) -> usize {
@@ -343,10 +363,10 @@ impl Model for Claims {
         });
         let slot = Slot { stamp: NOWHERE, span: 0, is_void: false, payload: NOWHERE };
         let at = ReaderAt::ReceiveLook;
-        let mut records = [Record { position: NOWHERE, len: 0 }; ENTRIES];
+        let mut records = [Record { position: NOWHERE, len: 0, batch_end: 0 }; ENTRIES];
         if self.dead_record_len > 0 {
             publishers[0].holds_entry = true;
-            records[0] = Record { position: self.from, len: self.dead_record_len };
+            records[0] = Record { position: self.from, len: self.dead_record_len, batch_end: 0 };
         }
         State {
             tail: self.from,
@@ -483,6 +503,14 @@ impl Claims {
                 next.cover("killed with the rest of a burst unstamped");
                 "is killed before it stamps the rest of its burst"
             }
+            At::CommitStamp if self.is_together(entry, &old) => {
+                next.cover("killed before the first stamp of a batch");
+                "is killed before it stamps the first packet of its batch"
+            }
+            At::BatchFill(_) => {
+                next.cover("killed with a batch stamped in part");
+                "is killed in its batch"
+            }
             At::Header | At::CommitStamp => "is killed before it stamps",
             At::CommitAfter => "is killed before it clears its record",
             At::ClaimTail => "is killed before it moves the tail",
@@ -534,18 +562,18 @@ impl Claims {
 
     /// End of the smallest sufficient claim.
     fn needed(&self, entry: usize, me: &Publisher) -> u8 {
-        let first = self.spans(entry, me)[0];
+        let first = self.first_span(entry, me);
         me.tail + padding(me.tail, first) + first
     }
 
     /// `Geometry::fit`: number of slots of the claim from the tail that was read.
     fn len(&self, entry: usize, me: &Publisher) -> u8 {
         let spans = self.spans(entry, me);
-        let start = me.tail + padding(me.tail, spans[0]);
+        let start = me.tail + padding(me.tail, spans[0] & !TOGETHER);
         let room = (piece_end(start) - start).min(me.limit - start).min(CAPACITY / 2);
         let mut sum = 0;
         for span in spans {
-            let span = span & !REST;
+            let span = span & !REST & !TOGETHER;
             if sum + span > room {
                 break;
             }
@@ -557,6 +585,26 @@ impl Claims {
     /// Returns true if the claim is a burst, whose rest may become void.
     fn is_burst(&self, entry: usize, me: &Publisher) -> bool {
         self.spans(entry, me).last().is_some_and(|span| span & REST != 0)
+    }
+
+    /// Span of the next packet.
+    fn first_span(&self, entry: usize, me: &Publisher) -> u8 {
+        self.spans(entry, me)[0] & !TOGETHER
+    }
+
+    /// Returns true if the packets of the claim become visible together.
+    fn is_together(&self, entry: usize, me: &Publisher) -> bool {
+        self.spans(entry, me).first().is_some_and(|span| span & TOGETHER != 0)
+    }
+
+    /// The first step of filling a claim.
+    fn fill_step(&self, entry: usize, me: &Publisher) -> At {
+        match self.fault {
+            _ if !self.is_together(entry, me) => At::ClaimFill,
+            Fault::BatchRecordedBeforeClaim => At::BatchStamp(1),
+            Fault::BatchRecordedLate if me.end - me.position > 1 => At::BatchStamp(1),
+            _ => At::BatchRecord,
+        }
     }
 
     /// Without slots left, the end of a burst is no step.
@@ -583,6 +631,9 @@ impl Claims {
             }
             At::ClaimPosition => {
                 new.records[entry].position = me.tail;
+                if self.fault == Fault::BatchRecordedBeforeClaim && self.is_together(entry, me) {
+                    new.records[entry].batch_end = me.tail + len;
+                }
                 me.at = At::ClaimTail;
                 ("records the position {}", [me.tail, 0])
             }
@@ -593,7 +644,8 @@ impl Claims {
                 ("adds to the tail: [{}, {})", [me.tail, me.end])
             }
             At::LateRecord => {
-                new.records[entry] = Record { position: me.position, len: me.end - me.position };
+                let len = me.end - me.position;
+                new.records[entry] = Record { position: me.position, len, batch_end: 0 };
                 me.at = At::ClaimFill;
                 ("records its claim", [0, 0])
             }
@@ -607,8 +659,8 @@ impl Claims {
             }
             At::ClaimTail => {
                 self.claim(entry, new, me, len);
-                let padding = padding(me.tail, self.spans(entry, me)[0]);
-                me.at = if padding > 0 { At::PaddingHeader } else { At::ClaimFill };
+                let padding = padding(me.tail, self.first_span(entry, me));
+                me.at = if padding > 0 { At::PaddingHeader } else { self.fill_step(entry, me) };
                 ("claims [{}, {})", [me.tail, me.end])
             }
             At::ClearLost => {
@@ -632,10 +684,11 @@ impl Claims {
     fn commit(&self, entry: usize, new: &mut State, me: &mut Publisher) -> (&'static str, [u8; 2]) {
         let at = me.position;
         let spans = self.spans(entry, me);
+        let first = spans.first().map_or(0, |span| span & !TOGETHER);
         match me.at {
             At::PaddingHeader => {
                 let slot = new.publisher_writes(at);
-                (slot.span, slot.is_void) = (padding(at, spans[0]), true);
+                (slot.span, slot.is_void) = (padding(at, first), true);
                 me.at = At::CommitPadding;
                 ("describes padding at {}", [at, 0])
             }
@@ -646,7 +699,7 @@ impl Claims {
                     new.set_truth(inside, Truth::VoidInside);
                 }
                 me.position = piece_end(at);
-                me.at = At::ClaimFill;
+                me.at = self.fill_step(entry, me);
                 ("stamps padding at {}", [at, 0])
             }
             At::ClaimFill => {
@@ -657,20 +710,42 @@ impl Claims {
                     slot.stamp = PAYLOAD;
                 }
                 me.filled += 1;
-                if me.filled == spans[0] {
+                if me.filled == first {
                     (me.filled, me.at) = (0, At::Header);
                 }
                 ("fills {}", [filled, 0])
             }
             At::Header => {
                 let slot = new.publisher_writes(at);
-                (slot.span, slot.is_void) = (spans[0], false);
+                (slot.span, slot.is_void) = (first, false);
                 me.at = At::CommitStamp;
                 ("describes {}", [at, 0])
+            }
+            At::CommitStamp if self.is_together(entry, me) => {
+                self.stamp_first(entry, new, me);
+                ("stamps the first packet of its batch: {}", [at, 0])
             }
             At::CommitStamp => {
                 self.stamp(entry, new, me, spans);
                 ("stamps {}", [at, 0])
+            }
+            At::BatchRecord => {
+                new.records[entry].batch_end = me.end;
+                me.at = self.batch_step(me, 1);
+                if self.fault == Fault::BatchRecordedLate {
+                    me.at = At::ClaimFill;
+                }
+                ("records the end of its batch: {}", [me.end, 0])
+            }
+            At::BatchStamp(index) => {
+                self.write_of_batch(new, at + index, self.fault != Fault::BatchIgnored);
+                me.at = At::BatchFill(index);
+                ("writes a part of {}", [at + index, 0])
+            }
+            At::BatchFill(index) => {
+                self.write_of_batch(new, at + index, self.fault == Fault::BatchIgnored);
+                me.at = self.batch_step(me, index + 1);
+                ("writes the rest of {}", [at + index, 0])
             }
             At::BurstVoid => {
                 if self.fault == Fault::RecordClearedBeforeRest {
@@ -708,6 +783,40 @@ impl Claims {
             }
             _ => unreachable!("not a part of committing"),
         }
+    }
+
+    /// Stamps, or fills and describes, a packet behind the first one of a batch.
+    fn write_of_batch(&self, new: &mut State, position: u8, is_stamp: bool) {
+        let slot = new.publisher_writes(position);
+        if is_stamp {
+            slot.stamp = position;
+        } else {
+            (slot.span, slot.is_void, slot.payload) = (1, false, position);
+        }
+    }
+
+    fn batch_step(&self, me: &Publisher, index: u8) -> At {
+        if me.position + index < me.end {
+            At::BatchStamp(index)
+        } else if self.fault == Fault::BatchRecordedLate && index > 1 {
+            At::BatchRecord
+        } else {
+            At::ClaimFill
+        }
+    }
+
+    /// Commits all packets of a batch.
+    fn stamp_first(&self, entry: usize, new: &mut State, me: &mut Publisher) {
+        new.publisher_writes(me.position).stamp = me.position;
+        for position in me.position..me.end {
+            new.set_truth(position, Truth::Committed);
+        }
+        me.packet += me.end - me.position;
+        if self.spans(entry, me).is_empty() {
+            (me.batch, me.packet) = (me.batch + 1, 0);
+        }
+        me.position = me.end;
+        me.at = At::CommitAfter;
     }
 
     fn stamp(&self, entry: usize, new: &mut State, me: &mut Publisher, spans: &[u8]) {
@@ -828,6 +937,9 @@ impl Claims {
             return "finds an invalid header at {}";
         }
         new.reader.held = slot.span;
+        if !slot.is_void && new.truth(at) != Truth::Committed {
+            new.violate(Violation::ReaderFoundUncommittedPacket);
+        }
         let inside = at + 1..at + slot.span;
         let expected = if slot.is_void { Truth::VoidInside } else { Truth::CommittedInside };
         if inside.clone().any(|position| {
@@ -1071,9 +1183,26 @@ impl Claims {
     fn stop(&self, new: &State) -> u8 {
         let me = new.recoverer;
         let end = if self.fault == Fault::VoidAcrossWrap { NOWHERE } else { piece_end(me.x) };
+        if let Some(batch_end) = self.batch_end(new, me.x) {
+            return batch_end.min(end);
+        }
         let bound = me.bound.min(end);
         let is_end = |&y: &u8| new.is_stamped(y) && self.fault != Fault::RecordedLengthOnly;
         (me.x + 1..bound).find(is_end).unwrap_or(bound)
+    }
+
+    /// The end of the batch of a dead publisher that covers `x`.
+    fn batch_end(&self, new: &State, x: u8) -> Option<u8> {
+        if self.fault == Fault::BatchIgnored {
+            return None;
+        }
+        let own = usize::from(new.recoverer.entry);
+        new.records.iter().enumerate().find_map(|(index, record)| {
+            let is_looked_at = index == own || self.fault != Fault::BatchOfOwnRecordOnly;
+            let end = record.position.saturating_add(record.len);
+            let covers = record.position <= x && x < end && record.batch_end == end;
+            (is_looked_at && covers).then_some(end)
+        })
     }
 
     fn stamp_void(&self, new: &mut State, next: &mut Next<State>) {
@@ -1163,6 +1292,53 @@ const BURSTS: Claims = Claims {
 /// the only reader may leave or die.
 const BURST_ALONE: Claims =
     Claims { plans: [&[&[1, REST | 1], &[1]], &[&[2], &[1, 1]], &[]], ..ALONE };
+
+/// A batch that becomes visible at once, against a packet of two slots.
+const AT_ONCE: Claims = Claims { plans: [&[&[TOGETHER | 1, 1]], &[&[2]], &[]], ..BATCH };
+
+/// The same across the wrap: the end of the memory cuts the first batch to one packet. The other
+/// publisher's claim has padding.
+const AT_ONCE_WRAP: Claims = Claims {
+    plans: [&[&[TOGETHER | 1, TOGETHER | 1, 1]], &[&[2]], &[]],
+    from: 3,
+    reuses: 0,
+    ..BATCH
+};
+
+/// Two batches, while the other publisher laps the ring, and the reader may leave or die.
+const AT_ONCE_ALONE: Claims =
+    Claims { plans: [&[&[TOGETHER | 1, 1]], &[&[2], &[TOGETHER | 1, 1], &[1]], &[]], ..ALONE };
+
+/// Two publishers race for a position with a batch and with a packet of one slot.
+const AT_ONCE_LOST: Claims = Claims { plans: [&[&[TOGETHER | 1, 1]], &[&[1]], &[]], ..BATCH };
+
+/// A publisher died with a record of two slots at the position for which a batch races.
+const AT_ONCE_BEHIND_THE_DEAD: Claims =
+    Claims { plans: [&[], &[&[TOGETHER | 1, 1]], &[&[1]]], ..DEAD_IN_RACE };
+
+#[test]
+fn recovery_holds_for_a_batch_that_becomes_visible_at_once() {
+    let situations = [
+        "killed before the first stamp of a batch",
+        "killed with a batch stamped in part",
+        "a dead claim was voided",
+        "a living claim stopped the recoverer",
+        "a stamp appeared while the records were read",
+        "the recoverer was killed between header and stamp",
+        "an entry was reused",
+        "lost the race for the tail",
+    ];
+    holds("claims, a batch at once", &AT_ONCE, &situations);
+}
+
+#[test]
+fn recovery_holds_for_batches_at_once_elsewhere() {
+    let killed = ["killed before the first stamp of a batch", "a dead claim was voided"];
+    holds("claims, a batch at once across the wrap", &AT_ONCE_WRAP, &killed);
+    holds("claims, a batch at once, the reader leaves", &AT_ONCE_ALONE, &killed);
+    let behind = "claims, a batch at once behind the dead";
+    holds(behind, &AT_ONCE_BEHIND_THE_DEAD, &killed);
+}
 
 #[test]
 fn recovery_holds_for_a_burst() {
@@ -1373,4 +1549,26 @@ fn a_rest_stamped_before_its_header_is_read_as_it_was() {
 fn a_rest_that_is_left_strands_the_reader() {
     let goes_on = Claims { plans: [&[&[1, REST | 1], &[1]], &[], &[]], ..BURST };
     broken_by(Fault::RestLeft, goes_on, Violation::ReaderNeverFinishes);
+}
+
+#[test]
+fn the_end_of_a_batch_that_is_recorded_before_its_claim_covers_more_than_is_claimed() {
+    let violation = Violation::RecovererVoidedUnclaimedSlots;
+    broken_by(Fault::BatchRecordedBeforeClaim, AT_ONCE_LOST, violation);
+}
+
+#[test]
+fn the_end_of_a_batch_that_is_recorded_late_uncovers_a_part() {
+    broken_by(Fault::BatchRecordedLate, AT_ONCE, Violation::ReaderFoundCorruptHeader);
+}
+
+#[test]
+fn a_batch_that_the_recoverer_ignores_is_uncovered() {
+    broken_by(Fault::BatchIgnored, AT_ONCE, Violation::ReaderFoundUncommittedPacket);
+}
+
+#[test]
+fn a_batch_is_uncovered_by_the_recovery_of_a_lost_race() {
+    let violation = Violation::ReaderFoundCorruptHeader;
+    broken_by(Fault::BatchOfOwnRecordOnly, AT_ONCE_BEHIND_THE_DEAD, violation);
 }

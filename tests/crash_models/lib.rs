@@ -29,6 +29,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod batches;
 mod cells;
 mod claims;
 mod deliveries;

@@ -1,5 +1,6 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
+mod batches;
 mod control;
 mod options;
 mod own_receiver;

@@ -1,7 +1,7 @@
 //! A publisher without its packet type: claims room, waits for it, fills it and commits.
 //!
 //! Every way to publish is one of three: [`Sender::send`] (one value; its fast path is inlined into
-//! the caller), [`Sender::send_all`] (several values in one claim), and [`Sender::begin_claim`] for
+//! the caller), `Sender::send_all` (several values in one claim), and [`Sender::begin_claim`] for
 //! a reservation that the user fills. A failed or forgotten operation leaves no open claim: `fill`
 //! aborts it, or the next `begin` does.
 
@@ -10,7 +10,7 @@ use super::options::MessageHeader;
 use super::options::{Attached, PacketId};
 #[cfg(feature = "handover")]
 use crate::channel::error::SendFailure;
-use crate::channel::error::{SendAllError, SendError, WaitingFor};
+use crate::channel::error::{SendError, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
@@ -24,14 +24,11 @@ use crate::ring::slot::Descriptor;
 use crate::wait::{Pace, Timeout};
 use std::fmt;
 
-/// Most packets of one claim of `send_all`.
-const BATCH: usize = 64;
-
 /// The untyped part of a publisher.
 pub(crate) struct Sender {
     pub(crate) writer: Writer,
     pub(crate) entry: OwnedEntry,
-    pub(in crate::channel) scratch: Scratch,
+    pub(crate) scratch: Scratch,
     /// When to check liveness during a wait.
     pub(super) pace: Pace,
     /// The gate at which the last call that does not wait found no room.
@@ -187,78 +184,10 @@ impl Sender {
         Ok(position)
     }
 
-    /// Publishes packets in order, several in one claim. Returns the error of one form of the verb.
-    pub(crate) fn send_all<T: Packet, F: Form<SendError, WaitingFor>>(
-        &mut self,
-        values: &[T],
-        type_index: u16,
-        timeout: Timeout,
-    ) -> Result<(), SendAllError<F>> {
-        let mut sent = 0;
-        while let Some(rest) = values.get(sent..).filter(|rest| !rest.is_empty()) {
-            if let Err(source) = self.send_some(rest, type_index, timeout, &mut sent) {
-                return Err(SendAllError { sent, source });
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes the first packets, as many as fit in one claim, and counts them.
-    #[inline]
-    fn send_some<T: Packet, F: Form<SendError, WaitingFor>>(
-        &mut self,
-        values: &[T],
-        type_index: u16,
-        timeout: Timeout,
-        sent: &mut usize,
-    ) -> Result<(), F> {
-        self.begin()?;
-        let mut lens = [0; BATCH];
-        // A constant length is not read from `lens`: that would cost 35 instructions per packet.
-        let (count, spans) = match T::FLAT_LEN {
-            Some(len) => {
-                self.check_len(len)?;
-                (values.len().min(BATCH), [span(len); BATCH])
-            }
-            None => (self.measure_some(values, &mut lens)?, lens.map(span)),
-        };
-        let (position, count) = self.claim_many::<F>(&spans[..count], timeout)?;
-        let len = T::FLAT_LEN.unwrap_or_else(|| lens.into_iter().max().unwrap_or(0));
-        self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
-        for (index, value) in values[..count].iter().enumerate() {
-            let len = T::FLAT_LEN.unwrap_or_else(|| lens[index]);
-            if let Err(error) = self.fill(&[], value, Descriptor::data(len, type_index)) {
-                *sent += index;
-                return Err(error.into());
-            }
-        }
-        *sent += count;
-        self.entry.notify_subscribers_of(count);
-        Ok(())
-    }
-
-    /// Measures up to 64 packets, and returns how many can be sent: at least one.
-    fn measure_some<T: Packet>(
-        &mut self,
-        values: &[T],
-        lens: &mut [usize; BATCH],
-    ) -> Result<usize, SendError> {
-        for (index, value) in values.iter().take(BATCH).enumerate() {
-            let len = packet::measure(value, &mut self.scratch).map_err(SendError::from);
-            match len.and_then(|len| self.check_len(len).map(|()| len)) {
-                Ok(len) => lens[index] = len,
-                Err(error) if index == 0 => return Err(error),
-                // The packets before it are sent first; the next round reports the error.
-                Err(_) => return Ok(index),
-            }
-        }
-        Ok(values.len().min(BATCH))
-    }
-
     /// Writes a prefix and a value's archive into the open claim, and commits them as one packet.
     /// Returns its position. Aborts the claim if that fails or panics in the value's own code.
     #[inline(always)]
-    fn fill<T: Packet>(
+    pub(super) fn fill<T: Packet>(
         &mut self,
         prefix: &[u8],
         value: &T,
@@ -353,24 +282,14 @@ impl Sender {
             Ok(position) => position,
             Err(full) => self.wait_for_room::<F>(full, span, timeout)?,
         };
-        self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
+        self.choose_copying(len, position);
         Ok(position)
     }
 
-    /// Claims room for as many of the packets as fit in one claim, and waits for it. Returns its
-    /// position and their number.
-    fn claim_many<F: Form<SendError, WaitingFor>>(
-        &mut self,
-        spans: &[u64],
-        timeout: Timeout,
-    ) -> Result<(u64, usize), F> {
-        let claimed = match self.writer.claim_many(spans) {
-            Ok(claimed) => claimed,
-            Err(full) => {
-                F::retry(|| self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans)))?
-            }
-        };
-        Ok(claimed)
+    /// Chooses how to copy what was claimed at a position: `len` bytes at once.
+    #[inline(always)]
+    pub(in crate::channel) fn choose_copying(&mut self, len: usize, position: u64) {
+        self.scratch.copies.choose(len, position, self.writer.geometry().capacity);
     }
 }
 

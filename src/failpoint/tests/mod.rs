@@ -1,5 +1,6 @@
 //! Tests that stop a process at a failpoint: by a kill, or by a freeze and a thaw.
 
+mod batches;
 mod bursts;
 mod cells;
 mod dead_claims;

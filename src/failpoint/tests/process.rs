@@ -3,8 +3,8 @@
 //! A peer's role is a line of words. It prints lines and reads lines.
 
 use super::{
-    bursts, double_faults, inboxes, joining, leaving, redeliveries, removing, scenario, services,
-    types,
+    batches, bursts, double_faults, inboxes, joining, leaving, redeliveries, removing, scenario,
+    services, types,
 };
 use crate::failpoint::Failpoint;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
@@ -176,6 +176,7 @@ fn peer() {
         ["life", name, case] => scenario::peer(name, case),
         #[cfg(feature = "handover")]
         ["fds", cluster] => super::fds::live(cluster),
+        ["batch", name, way] => batches::publish(name, way),
         ["burst", name] => bursts::publish(name),
         ["join", name] => joining::join(name),
         ["leave", name] => leaving::leave(name),

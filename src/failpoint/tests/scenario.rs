@@ -1,5 +1,6 @@
 //! The work of a peer before it is stopped: all operations, so that it reaches every failpoint.
 
+use super::batches;
 use super::cells;
 use super::inboxes;
 use super::process::{Process, Stop};
@@ -160,6 +161,7 @@ pub(super) fn peer(name: &str, case: &str) {
     if case == Case::Inboxes {
         return inboxes::live(name);
     }
+    batches::live();
     let own = Ring::open(&own(name)).unwrap();
     // No other process recovers here, so this one reaches every failpoint of a recovery.
     assert!(recover_another(&own));

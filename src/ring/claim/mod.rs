@@ -9,10 +9,11 @@
 //!  fill ──► stamp (release) ──► tail (release) ──► check for sleepers
 //! ```
 //!
-//! An exclusive claim needs no record in shared memory. It may only commit padding. Every commit
-//! stores the tail before the next claim. So a successor that scans committed packets from that
-//! tail (`membership::join_publisher`) finds at most the packets of the last claim.
+//! An exclusive claim needs no record in shared memory, except for a [`batch`]. It may only commit
+//! padding. Every commit stores the tail before the next claim. So a successor that scans committed
+//! packets from that tail (`membership::join_publisher`) finds at most those of the last claim.
 
+mod batch;
 mod limit;
 mod shared;
 

@@ -16,6 +16,11 @@ pub(super) fn plain_held(pins: bool, has_redelivery: bool) -> u64 {
 }
 
 impl Reader {
+    /// Returns true if the next packet was handed out before.
+    pub(crate) fn has_redelivery(&self) -> bool {
+        self.at.position < self.redelivered_below
+    }
+
     /// Releases one packet that was not handed out before: of several slots, or of a ring that
     /// drops the oldest. Returns false if anything else is in flight.
     fn release_single(&mut self) -> bool {

@@ -195,11 +195,6 @@ impl Reader {
         done
     }
 
-    /// Returns true if the next packet was handed out before.
-    pub(crate) fn has_redelivery(&self) -> bool {
-        self.at.position < self.redelivered_below
-    }
-
     /// Positions in flight.
     #[inline]
     pub(crate) fn range(&self) -> Range<u64> {

@@ -95,8 +95,8 @@ impl Reader {
         self.record_end(self.range().end);
     }
 
-    /// After the first packet was taken: also takes the packets behind it with the same descriptor,
-    /// up to `most` in all. Returns false, and takes none, if a batch would have other packets, too.
+    /// After the first packet was taken: also takes those behind it with the same descriptor, up to
+    /// `most` in all. Returns false, and takes none, if a batch would have other packets, too.
     #[inline]
     fn take_run(&mut self, most: u64) -> bool {
         let (first, span) = (self.at.position, self.held);

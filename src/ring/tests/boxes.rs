@@ -1,5 +1,6 @@
 //! A small ring on the heap. A test decides which endpoints live.
 
+use crate::failpoint::Failpoint;
 use crate::ring::board_cell::{CellReader, CellWriter};
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
@@ -13,7 +14,7 @@ use crate::ring::membership::Start;
 use crate::ring::reader::Reader;
 #[cfg(loom)]
 use crate::ring::reap;
-use crate::ring::slot::Descriptor;
+use crate::ring::slot::{self, Descriptor};
 use crate::segment::board_cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{CellHead, Head, PublisherEntry, Slot, SubscriberEntry};
@@ -177,6 +178,26 @@ pub(super) fn publish(writer: &mut Writer, span: u64, tag: u64) -> Result<u64, F
     Ok(position)
 }
 
+/// Publishes a packet of one slot for each tag. They become visible together.
+pub(super) fn publish_batch(writer: &mut Writer, tags: &[u64]) -> Result<u64, Full> {
+    let (position, count) = writer.claim_many(&vec![1; tags.len()])?;
+    assert_eq!(count, tags.len());
+    let descriptor = Descriptor::data(len_of(1), 0);
+    writer.commit_batch(
+        descriptor,
+        count as u64,
+        |memory, mut at| {
+            for &tag in &tags[1..] {
+                at.position += 1;
+                fill_at(memory, at.position, 1, tag);
+                slot::commit(memory, at, descriptor, Failpoint::BatchStamp);
+            }
+        },
+        |memory, at| fill_at(memory, at.position, 1, tags[0]),
+    );
+    Ok(position)
+}
+
 /// Receives, checks that each slot has the same tag, releases. Returns the tag.
 pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
     match reader.next() {
@@ -189,12 +210,17 @@ pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
     }
 }
 
+/// Writes the tag all over a claim.
+pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
+    fill_at(writer.memory(), position, span, tag);
+}
+
 /// Writes the tag into each slot of a claim.
 #[cfg(loom)]
-pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
+fn fill_at(memory: &RingMemory, position: u64, span: u64, tag: u64) {
     for at in position..position + span {
         // SAFETY: loom checks that nobody else accesses the cell.
-        writer.memory().slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
+        memory.slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
     }
 }
 
@@ -215,9 +241,9 @@ pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
 
 /// Writes the tag all over a claim.
 #[cfg(not(loom))]
-pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
+fn fill_at(memory: &RingMemory, position: u64, span: u64, tag: u64) {
     let words = len_of(span) / 8;
-    let start = writer.memory().payload(position).cast::<u64>();
+    let start = memory.payload(position).cast::<u64>();
     for index in 0..words {
         // SAFETY: within the claim, which is one piece, and nobody else's.
         unsafe { start.add(index).write(tag) };

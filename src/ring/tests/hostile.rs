@@ -114,8 +114,10 @@ fn invalid_words_do_not_panic() {
                 let memory = ring.memory();
                 memory.head().tail.store(NOWHERE, Ordering::Relaxed);
                 for (at, len) in [(far, 7), (far - 8, 7), (NOWHERE - 1, 7)] {
-                    memory.publishers()[0].record.len.store(len, Ordering::Relaxed);
-                    memory.publishers()[0].record.position.store(at, Ordering::Relaxed);
+                    let record = &memory.publishers()[0].record;
+                    record.len.store(len, Ordering::Relaxed);
+                    record.position.store(at, Ordering::Relaxed);
+                    record.batch_end.store(at.saturating_add(len), Ordering::Relaxed);
                     let _: Recovered =
                         recover(&memory, &ring.geometry(), 0, &|_| false, &mut Voided::default());
                     let _ = gate::scan(&memory, 5, NOWHERE);

@@ -3,7 +3,7 @@
 //! Payloads are loom cells. A slot that is written while a reader may read it, or read before its
 //! stamp is seen, is an error of the cell.
 
-use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
+use super::boxes::{Boxes, fill, len_of, publish, publish_batch, receive, tag_at, tag_of};
 use crate::ring::board_cell::{CellReader, Pinned};
 use crate::ring::claim::{BurstSize, Writer};
 use crate::ring::consumer_group::ConsumerGroup;
@@ -391,6 +391,91 @@ fn loom_abandoned_burst() {
         let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
         let seen = [0; 2].map(|_| receive_and_reap(&ring, &mut reader, &dead));
         assert!(seen == [1, 7] || seen == [7, 1], "{seen:?}");
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+/// A reader that sees the first packet of a batch sees the others, and nothing before it.
+#[test]
+fn loom_batch() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        check(3, move || {
+            let ring = ring(4, claims, Overflow::Block);
+            let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+            let publisher = thread::spawn(move || {
+                publish_batch(&mut writer, &[1, 2]).unwrap();
+                publish_all(&mut writer, 1, 3..=3);
+            });
+            assert_eq!(wait_for(&mut reader), 1);
+            assert_eq!(receive(&mut reader), Ok(2));
+            assert_eq!(wait_for(&mut reader), 3);
+            publisher.join().unwrap();
+        });
+    }
+}
+
+/// A subscriber joins while a batch becomes visible: it gets all of it or nothing.
+#[test]
+fn loom_join_during_a_batch() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        check(2, move || {
+            let ring = ring(4, claims, Overflow::Block);
+            let mut writer = ring.writer(0);
+            let publisher = thread::spawn(move || {
+                publish_batch(&mut writer, &[1, 2]).unwrap();
+                publish_all(&mut writer, 1, 3..=3);
+            });
+            let mut reader = ring.reader(0);
+            let early = receive(&mut reader);
+            if early == Ok(1) {
+                assert_eq!(receive(&mut reader), Ok(2));
+            }
+            publisher.join().unwrap();
+            let late = receive(&mut reader);
+            let rest = receive(&mut reader);
+            match (early, late) {
+                (Ok(1), Ok(3)) | (Ok(3), Err(Next::Nothing)) => {}
+                (Err(Next::Nothing), Ok(1)) => assert_eq!(rest, Ok(2)),
+                (Err(Next::Nothing), Ok(3) | Err(Next::Nothing)) => {}
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+}
+
+/// An exclusive publisher dies in a batch. A reader follows its successor, and gets nothing of it.
+#[test]
+fn loom_batch_of_a_dead_predecessor() {
+    check(3, || {
+        let ring = ring(4, Claims::Exclusive, Overflow::Block);
+        let mut reader = ring.reader(0);
+        ring.writer(0).leave_batch(2);
+        let successor = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || publish_all(&mut ring.writer(0), 1, 4..=5))
+        };
+        assert_eq!((wait_for(&mut reader), wait_for(&mut reader)), (4, 5));
+        successor.join().unwrap();
+        assert_eq!(receive(&mut reader), Err(Next::Nothing));
+    });
+}
+
+/// A publisher dies in a batch. Another process recovers it while a third one publishes.
+#[test]
+fn loom_abandoned_batch() {
+    check(2, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let dead = Arc::new(AtomicU64::new(0));
+        let (mut dying, mut other) = (ring.writer(0), ring.writer(1));
+        let grave = Arc::clone(&dead);
+        let first = thread::spawn(move || {
+            dying.leave_batch(2);
+            grave.store(1, Ordering::Release);
+        });
+        let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
+        assert_eq!(receive_and_reap(&ring, &mut reader, &dead), 1);
         first.join().unwrap();
         second.join().unwrap();
     });

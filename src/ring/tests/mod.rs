@@ -5,6 +5,8 @@
 
 #[cfg(not(loom))]
 mod accounts;
+#[cfg(not(loom))]
+mod batches;
 pub(super) mod boxes;
 #[cfg(not(loom))]
 mod counters;
