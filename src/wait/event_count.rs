@@ -26,7 +26,7 @@ const UNSEEN: Duration = Duration::from_millis(1);
 #[cfg(not(loom))]
 const UNSTOPPED: Duration = Duration::from_millis(10);
 /// With several cores, a spinner yields its core after this time.
-const BEFORE_YIELD: Duration = Duration::from_micros(20);
+const BEFORE_YIELD: Duration = Duration::from_micros(2);
 
 /// Marks a registration. Above each value of a futex word.
 const REGISTERED: u64 = 1 << 32;
