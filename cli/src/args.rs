@@ -43,7 +43,9 @@ JSON (--json):
   in place of the result. Commands that run on print one such object for each event. New members may
   be added at any time; a change of a member raises \"format\".
 
-Colors are used on a terminal only, and not if NO_COLOR is set.";
+Colors are used on a terminal only, and not if NO_COLOR is set. `record`, `replay`, `report`, `bench`
+and `tail` into a file show their progress on the standard error, if that is a terminal, and without
+--json.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

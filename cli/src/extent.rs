@@ -20,7 +20,19 @@ pub(crate) struct Extent {
     backlog: bool,
 }
 
+/// What ends a command that reads packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    Packets(u64),
+    Time(Duration),
+}
+
 impl Extent {
+    /// What ends the command first of all, if it is known.
+    pub(crate) fn goal(&self) -> Option<Goal> {
+        self.count.map(Goal::Packets).or(self.span.map(Goal::Time))
+    }
+
     /// Where to begin.
     pub(crate) fn from(&self) -> ObserveFrom {
         if self.backlog { ObserveFrom::Backlog } else { ObserveFrom::Now }

@@ -23,6 +23,7 @@ mod manual;
 mod names;
 mod output;
 mod process;
+mod progress;
 mod recording;
 mod rings;
 mod seen;

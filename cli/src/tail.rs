@@ -4,6 +4,7 @@ use crate::extent::Extent;
 use crate::filter::Filter;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
+use crate::progress::Progress;
 use crate::seen::Seen;
 use crate::text;
 use clap::Args;
@@ -86,11 +87,13 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
     };
     let mut observer = Observer::open(object, args.extent.from())?;
     let (end, mut printed) = (args.extent.end(), 0);
+    let mut progress = Progress::of_extent("printing", &args.extent, output).unless_printing();
     while printed < args.extent.most() {
         let now = Instant::now();
         if end.is_some_and(|end| now >= end) {
             break;
         }
+        progress.show(printed, || text::count(printed as usize, "packet"));
         let wait = end.map_or(WAIT, |end| WAIT.min(end - now));
         // Without a wait first, so that the output is flushed only where nothing waits.
         let observed = match observer.try_next().map_err(Failure::failed)? {
@@ -110,6 +113,7 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
             _ => {}
         }
     }
+    drop(progress);
     tail.report_nothing(output)?;
     Ok(args.extent.outcome(printed))
 }

@@ -11,6 +11,7 @@ mod sides;
 use crate::args;
 use crate::doctor::cores::{self, Bounce, Phase};
 use crate::output::{DIM, Failure, Outcome, Output, YELLOW};
+use crate::progress::Progress;
 use crate::text::{self, Align, Table};
 use crate::top::rate;
 use clap::{Args, ValueEnum};
@@ -107,7 +108,7 @@ pub(crate) fn run(args: &BenchArgs, output: &mut Output) -> Result<Outcome, Fail
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Failure::failed)?;
     }
-    let figures = measure(args, &stop)?;
+    let figures = measure(args, &stop, output)?;
     match output.is_json {
         true => output.json(&figures)?,
         false => print(&figures, output)?,
@@ -129,7 +130,7 @@ fn choose_cores(args: &BenchArgs) -> Result<[usize; 2], Failure> {
     }
 }
 
-fn measure(args: &BenchArgs, stop: &AtomicBool) -> Result<Figures, Failure> {
+fn measure(args: &BenchArgs, stop: &AtomicBool, output: &Output) -> Result<Figures, Failure> {
     let cores = choose_cores(args)?;
     let is_pair = cores[0] != cores[1];
     let mut notes = Vec::new();
@@ -150,6 +151,13 @@ fn measure(args: &BenchArgs, stop: &AtomicBool) -> Result<Figures, Failure> {
             all.push(cores::measure(cores[0], cores[1], floor_span));
         }
     };
+    // A step is a measurement of the floor or a part.
+    let (mut progress, mut step) =
+        (Progress::new("measuring", Some(2 * u64::from(parts) + 1), output), 0..);
+    let mut show = |what: &str| {
+        progress.show(step.next().unwrap_or_default(), || what.to_owned());
+    };
+    show("floor");
     floor(&mut samples);
     let around = |samples: &[Vec<Duration>]| {
         let mut last: Vec<_> = samples.iter().rev().take(2).flatten().copied().collect();
@@ -158,10 +166,14 @@ fn measure(args: &BenchArgs, stop: &AtomicBool) -> Result<Figures, Failure> {
     let (mut round_trips, mut streams) = (Vec::new(), Vec::new());
     for &wait in waits {
         let plan = Plan::new(wait, cores);
+        show(&format!("round trips, {}", wait.word()));
         let mut times = plan.round_trips(span, stop)?;
+        show("floor");
         floor(&mut samples);
         round_trips.push(RoundTrip::of(wait, &mut times, around(&samples)));
+        show(&format!("stream, {}", wait.word()));
         let (packets, time) = plan.stream(span, stop)?;
+        show("floor");
         floor(&mut samples);
         streams.push(Stream::of(wait, packets, time, around(&samples)));
     }

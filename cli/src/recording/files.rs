@@ -1,7 +1,9 @@
 //! Reads the files of a recording, entry by entry, for `replay` and `report`.
 
 use super::format::{End, Entries, Entry, Reader};
-use crate::output::Failure;
+use crate::output::{Failure, Output};
+use crate::progress::Progress;
+use crate::text;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,7 @@ impl<'a> RecordingFile<'a> {
     /// Calls `each` with all entries, and returns how the file ends.
     pub(super) fn read(
         self,
+        progress: &mut ReadProgress,
         mut each: impl FnMut(&Entry<'_>) -> Result<(), Failure>,
     ) -> Result<End, Failure> {
         let Self { path, mut reader, mut first } = self;
@@ -57,8 +60,37 @@ impl<'a> RecordingFile<'a> {
                     )));
                 };
                 each(&entry)?;
+                progress.show();
             }
+            progress.read += 8 + payload.len() as u64;
         }
+    }
+}
+
+/// How much of the files was read.
+pub(super) struct ReadProgress {
+    progress: Progress,
+    /// Bytes of the blocks that were read.
+    read: u64,
+    total: u64,
+}
+
+impl ReadProgress {
+    /// Nothing was read of the files so far.
+    pub(super) fn of(command: &'static str, files: &[PathBuf], output: &Output) -> Self {
+        let sizes = files.iter().filter_map(|path| path.metadata().ok());
+        let total = sizes.map(|file| file.len()).sum();
+        Self { progress: Progress::new(command, Some(total), output), read: 0, total }
+    }
+
+    /// See [`Progress::unless_printing`].
+    pub(super) fn unless_printing(self) -> Self {
+        Self { progress: self.progress.unless_printing(), ..self }
+    }
+
+    fn show(&mut self) {
+        let Self { read, total, .. } = *self;
+        self.progress.show(read, || format!("{} of {}", text::bytes(read), text::bytes(total)));
     }
 }
 

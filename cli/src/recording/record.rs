@@ -9,6 +9,7 @@ use super::source::{Found, Stream};
 use crate::extent::Extent;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
+use crate::progress::Progress;
 use crate::text;
 use clap::Args;
 use packetring::inventory::ObjectInfo;
@@ -136,6 +137,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
     // Publishers wait for a lossless recorder, and are woken by each of its looks.
     let longest_pause = if args.lossless { 50 * LONGEST_PAUSE } else { LONGEST_PAUSE };
     let mut pause = SHORTEST_PAUSE;
+    let mut progress = Progress::of_extent("recording", &args.extent, output);
     loop {
         let now = Instant::now();
         if recorder.done.packets >= most || is_over(now) || streams.iter().all(|one| one.is_over) {
@@ -147,6 +149,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
             is_idle &= !recorder.turn(index as u16, stream, most)?;
         }
         recorder.write_if_due(now, is_idle)?;
+        progress.show(recorder.done.packets, || recorder.sentence());
         if is_idle {
             std::thread::sleep(pause);
             pause = longest_pause.min(2 * pause);
@@ -154,6 +157,7 @@ pub(crate) fn run(args: &RecordArgs, output: &mut Output) -> Result<Outcome, Fai
             pause = SHORTEST_PAUSE;
         }
     }
+    drop(progress);
     let done = recorder.finish()?;
     if output.is_json {
         output.json(&done)?;
@@ -349,6 +353,16 @@ impl<'a> Recorder<'a> {
         self.packets_before = self.done.packets;
         self.done.bytes += bytes;
         self.complete.push_back((packets, bytes));
+    }
+
+    /// What was recorded so far.
+    fn sentence(&self) -> String {
+        let packets = text::count(self.done.packets as usize, "packet");
+        let bytes = text::bytes(self.done.bytes + self.writer.bytes());
+        match self.done.gaps {
+            0 => format!("{packets}, {bytes}"),
+            gaps => format!("{packets}, {}, {bytes}", text::count(gaps as usize, "gap")),
+        }
     }
 
     fn finish(mut self) -> Result<Recorded, Failure> {

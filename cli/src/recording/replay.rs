@@ -1,6 +1,6 @@
 //! `replay FILE...`: the packets of a recording into a ring or a cluster, or as text.
 
-use super::files::{self, RecordingFile};
+use super::files::{self, ReadProgress, RecordingFile};
 use super::format::{End, Entry, NONE, Packet};
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
@@ -104,11 +104,16 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
             target.wait_for_subscribers(number)?;
         }
     }
+    let mut progress = ReadProgress::of("replaying", &args.files, output);
+    if args.print {
+        progress = progress.unless_printing();
+    }
     let mut replay =
         Replay { args, target, stop, has_several, start: None, done: Replayed::default() };
     for source in sources {
-        replay.file(source, output)?;
+        replay.file(source, &mut progress, output)?;
     }
+    drop(progress);
     // This process leaves the target before it reports.
     drop(replay.target.take());
     let done = replay.done;
@@ -200,9 +205,14 @@ struct Known {
 }
 
 impl Replay<'_> {
-    fn file(&mut self, source: RecordingFile<'_>, output: &mut Output) -> Result<(), Failure> {
+    fn file(
+        &mut self,
+        source: RecordingFile<'_>,
+        progress: &mut ReadProgress,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let (path, mut known) = (source.path.to_owned(), Known::default());
-        match source.read(|entry| self.entry(entry, &mut known, output))? {
+        match source.read(progress, |entry| self.entry(entry, &mut known, output))? {
             End::Whole => {}
             End::Cut(at) => self.done.cut.push((path, at)),
             End::Damaged { at, unread } => self.done.damaged.push((path, at, unread)),

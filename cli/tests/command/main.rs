@@ -18,6 +18,7 @@ mod general;
 mod inspect;
 mod lossless;
 mod ls;
+mod progress;
 mod recording;
 mod report;
 mod sending;

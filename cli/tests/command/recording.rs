@@ -73,6 +73,19 @@ pub(crate) fn start_recording(arguments: &[&str]) -> Child {
     record.stdout(Stdio::piped()).spawn().unwrap()
 }
 
+/// Records the numbers from 0 to this one from a ring of its own. Returns the file.
+pub(crate) fn record_some(prefix: &Prefix, folder: &Folder, end: u64) -> String {
+    let ring = prefix.ring().open("numbers").unwrap();
+    let (mut out, _reader) = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    for number in 0..end {
+        out.send(&number).unwrap();
+    }
+    let (name, file) = (format!("{}:numbers", prefix.0), folder.file("numbers.rec"));
+    let ran = run(&["record", &file, &name, "--backlog", "-n", &end.to_string()]);
+    assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+    file
+}
+
 /// Waits until a recording has so many packets in whole blocks.
 pub(crate) fn wait_for(file: &str, packets: usize) {
     eventually("the recording", || {

@@ -123,18 +123,18 @@ fn totals_equal_the_counters_of_the_endpoints() {
     assert_eq!(shown[1]["counters"], counts(&[reader.counters()]));
 }
 
-/// Runs `top` in tmux with a socket of its own.
-struct Terminal(String);
+/// Runs a command in tmux with a socket of its own.
+pub(crate) struct Terminal(pub(crate) String);
 
 impl Terminal {
-    fn tmux(&self, arguments: &[&str]) -> std::io::Result<String> {
+    pub(crate) fn tmux(&self, arguments: &[&str]) -> std::io::Result<String> {
         let mut tmux = Command::new("tmux");
         tmux.args(["-L", &self.0, "-f", "/dev/null"]).args(arguments);
         Ok(String::from_utf8_lossy(&tmux.output()?.stdout).into_owned())
     }
 
     /// Waits until the screen has a text.
-    fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         eventually(text, || Some(self.screen()).filter(|screen| screen.contains(text)))
     }
 

@@ -6,7 +6,7 @@ mod figures;
 mod page;
 mod summary;
 
-use super::files::{self, RecordingFile};
+use super::files::{self, ReadProgress, RecordingFile};
 use super::format::{End, MAGIC};
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::text;
@@ -40,11 +40,12 @@ pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Fai
     }
     let sources = args.files.iter().map(|path| RecordingFile::open(path));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let mut progress = ReadProgress::of("reading", &args.files, output);
     let (mut figures, mut cut, mut damaged) = (Figures::default(), Vec::new(), Vec::new());
     for source in sources {
         figures.begin_file();
         let path = source.path.to_owned();
-        let end = source.read(|entry| {
+        let end = source.read(&mut progress, |entry| {
             figures.add(entry);
             Ok(())
         })?;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Fai
             End::Damaged { at, unread } => damaged.push((path, at, unread)),
         }
     }
+    drop(progress);
     let mut report = Report::of(figures, args.files.clone());
     (report.cut, report.damaged) = (cut, damaged);
     if let Some(page) = &args.to {
