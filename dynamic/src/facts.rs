@@ -2,7 +2,8 @@
 
 use super::error::{SchemaError, SchemaProblem};
 use super::layout::{
-    FieldLayout, Fields, LayoutKind, NicheKind, NicheLayout, Number, Style, TypeIndex, TypeLayout,
+    FieldLayout, Fields, LayoutKind, NO_WORD, NicheKind, NicheLayout, Number, Style, TypeIndex,
+    TypeLayout,
 };
 use serde_json::{Map, Value as Json};
 
@@ -66,6 +67,16 @@ pub(super) fn describe(types: &[TypeLayout], layout: &mut TypeLayout) {
     layout.has_address_name = ADDRESSES.contains(&&*layout.name);
     let kind = &layout.kind;
     layout.plain = if let LayoutKind::Number(number) = kind { Some(*number) } else { None };
+    let shift = |number: Number| NO_WORD - 8 * number.size() as u8;
+    match layout.plain {
+        Some(number @ (Number::U8 | Number::U16 | Number::U32 | Number::U64)) => {
+            layout.unsigned_shift = shift(number);
+        }
+        Some(number @ (Number::I8 | Number::I16 | Number::I32 | Number::I64)) => {
+            layout.signed_shift = shift(number);
+        }
+        _ => {}
+    }
     layout.is_flat = match kind {
         LayoutKind::Number(_)
         | LayoutKind::NonZero(_)

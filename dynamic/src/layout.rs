@@ -9,7 +9,7 @@
 //!
 //! Nothing relies on them for memory safety: readers check each access against the bytes.
 
-use super::names::NameKey;
+use super::names::{NameKey, NameTable};
 
 /// Most types that may contain each other without a pointer in between.
 pub(super) const MAX_NESTING: usize = 32;
@@ -25,6 +25,9 @@ pub(super) const NULL: i32 = 1;
 
 /// The number of entries in a full node of a map or set.
 pub(super) const ENTRIES: usize = 5;
+
+/// The shift of a type that is no number of at most eight bytes.
+pub(super) const NO_WORD: u8 = 64;
 
 /// The index of a type in the table.
 pub(super) type TypeIndex = u32;
@@ -48,6 +51,10 @@ pub(super) struct TypeLayout {
     pub(super) has_address_name: bool,
     /// The number type of [`LayoutKind::Number`], in a place that is the same for all types.
     pub(super) plain: Option<Number>,
+    /// The bits above an unsigned number in eight bytes. [`NO_WORD`] for all other types.
+    pub(super) unsigned_shift: u8,
+    /// As `unsigned_shift`, for signed numbers.
+    pub(super) signed_shift: u8,
     pub(super) kind: LayoutKind,
 }
 
@@ -161,57 +168,65 @@ impl Number {
 pub(super) struct Fields {
     pub(super) style: Style,
     pub(super) list: Box<[FieldLayout]>,
-    /// The digests of the keys of their names.
-    digests: Box<[u64]>,
-    /// The positions in `list` in the order of keys and names, for more than [`FEW`] fields.
+    /// The fields by name.
+    table: NameTable<FieldPlace>,
+    /// The positions in `list` in the order of keys and names, if there is no table.
     by_name: Box<[u32]>,
 }
 
-/// Fields that are found as fast by comparing all keys.
-const FEW: usize = 16;
+/// Where a field is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FieldPlace {
+    pub(super) offset: usize,
+    pub(super) of: TypeIndex,
+    /// The position in the list of fields.
+    index: u32,
+}
 
 impl Fields {
     pub(super) fn new(style: Style, list: Box<[FieldLayout]>) -> Self {
-        let digests = list.iter().map(|field| field.key.digest()).collect();
+        let place = |(index, field): (usize, &'_ FieldLayout)| FieldPlace {
+            offset: field.offset,
+            of: field.of,
+            index: index as u32,
+        };
+        let places = list.iter().enumerate().map(|one| (&*one.1.name, place(one)));
+        let table = NameTable::of(&places.collect::<Vec<_>>());
         let mut by_name = Vec::new();
-        if list.len() > FEW {
+        if !table.has_places() {
             by_name.extend(0..list.len() as u32);
             by_name.sort_by_key(|&index| (list[index as usize].key, &list[index as usize].name));
         }
-        Self { style, list, digests, by_name: by_name.into() }
+        Self { style, list, table, by_name: by_name.into() }
     }
 
-    /// The field of a name.
+    /// Where the field of a name is.
+    // Inlined always, so that the compiler computes the key and the hash of a name in the program's
+    // text.
     #[inline(always)]
-    pub(super) fn named(&self, name: &str) -> Option<&FieldLayout> {
-        let (first, last) = NameKey::of(name).words();
-        self.named_by(first, last, name)
+    pub(super) fn named(&self, name: &str) -> Option<FieldPlace> {
+        let key = NameKey::of(name);
+        let Some(place) = self.table.place(key.hash(name)) else {
+            let index = self.index_slow(name)?;
+            let field = self.list.get(index as usize)?;
+            return Some(FieldPlace { offset: field.offset, of: field.of, index });
+        };
+        // The key has a short name as a whole.
+        let has_text =
+            || self.list.get(place.value.index as usize).is_some_and(|field| *field.name == *name);
+        let is_it = place.key == key && (name.len() <= NameKey::WHOLE || has_text());
+        is_it.then_some(place.value)
     }
 
-    /// The field of a name, whose key has these words. They come in registers: a key in memory that
-    /// was just written would be read late.
+    #[cold]
     #[inline(never)]
-    fn named_by(&self, first: u64, last: u64, name: &str) -> Option<&FieldLayout> {
-        let key = NameKey::new(first, last, name.len());
-        if !self.by_name.is_empty() {
-            return self.named_of_many(key, name);
-        }
-        let digest = key.digest();
-        self.digests.iter().zip(&self.list).find_map(|(known, field)| {
-            let is_it = *known == digest
-                && field.key == key
-                && (name.len() <= NameKey::WHOLE || *field.name == *name);
-            is_it.then_some(field)
-        })
-    }
-
-    #[inline(never)]
-    fn named_of_many(&self, key: NameKey, name: &str) -> Option<&FieldLayout> {
+    fn index_slow(&self, name: &str) -> Option<u32> {
+        let key = NameKey::of(name);
         let found = self.by_name.binary_search_by(|&index| {
             let field = &self.list[index as usize];
             field.key.cmp(&key).then_with(|| (*field.name).cmp(name))
         });
-        self.list.get(self.by_name[found.ok()?] as usize)
+        self.by_name.get(found.ok()?).copied()
     }
 }
 
@@ -316,6 +331,8 @@ pub(super) fn unit() -> TypeLayout {
         is_nullable: true,
         has_address_name: false,
         plain: None,
+        unsigned_shift: NO_WORD,
+        signed_shift: NO_WORD,
         kind: LayoutKind::Phantom,
     }
 }

@@ -233,3 +233,52 @@ fn encoding_refuses_what_is_no_value() {
         EncodeProblem::Twice(_)
     ));
 }
+
+/// Structs of few and many fields, and of names with equal ends, are read by name alike. The last
+/// numbers are behind all others, so that no eight bytes of the packet begin there.
+#[test]
+fn each_field_is_found_by_its_name_and_no_other_name_is() {
+    let numbered = |count: usize| (0..count).map(|number| format!("field_{number}")).collect();
+    let alike = |middle: &str| format!("a_long_name_{middle}_that_ends_alike");
+    let two = ["first", "other"].map(&alike).to_vec();
+    for names in [numbered(1), numbered(7), numbered(64), numbered(65), numbered(300), two] {
+        let names: Vec<String> = names;
+        for (number, size) in
+            [("u8", 1), ("u16", 2), ("u32", 4), ("u64", 8), ("i8", 1), ("i16", 2), ("i64", 8)]
+        {
+            let of =
+                format!(r#"{{"kind":"primitive","name":"{number}","size":{size},"align":{size}}}"#);
+            let field = |(index, name): (usize, &String)| {
+                let offset = index * size;
+                format!(r#"{{"name":"{name}","offset":{offset},"type":{of}}}"#)
+            };
+            let fields: Vec<_> = names.iter().enumerate().map(field).collect();
+            let (fields, len) = (fields.join(","), names.len() * size);
+            let head = format!(r#""kind":"struct","name":"S","size":{len},"align":{size}"#);
+            let schema = parse(&format!(r#"{{{head},"fields":[{fields}]}}"#)).unwrap();
+            let expected = |index: usize| (index % 100 + 1) as u8;
+            let mut archive = vec![0; len];
+            (0..names.len()).for_each(|index| archive[index * size] = expected(index));
+            let value = schema.read(&archive).unwrap();
+            for (index, name) in names.iter().enumerate() {
+                let (read, once) = (value.get(name).unwrap(), schema.field(name).unwrap());
+                let numbers = [read, value.field(&once).unwrap(), value.at(index).unwrap()];
+                for read in numbers {
+                    assert_eq!(read.as_u64(), Some(expected(index).into()), "{number} {name}");
+                    assert_eq!(read.as_i64(), Some(expected(index).into()), "{number} {name}");
+                }
+            }
+            let others = (0..100).map(|number| alike(&format!("{number:05}")));
+            for other in ["", "field_", "field_01"].map(String::from).into_iter().chain(others) {
+                assert!(value.get(&other).is_none() && schema.field(&other).is_none(), "{other}");
+            }
+            // A negative number is no unsigned one, and keeps its sign.
+            if number.starts_with('i') {
+                archive[len - size..].fill(0xff);
+                let value = schema.read(&archive).unwrap();
+                let last = value.get(&names[names.len() - 1]).unwrap();
+                assert_eq!((last.as_i64(), last.as_u64()), (Some(-1), None), "{number}");
+            }
+        }
+    }
+}
