@@ -1,11 +1,11 @@
 //! `bench`: plausible figures, and nothing that stays.
 
-use crate::support::{Ran, command, eventually, run, signal};
-use std::process::{Child, Stdio};
+use crate::support::{Running, command, eventually, run, signal};
+use std::process::Stdio;
 
-fn start(arguments: &[&str]) -> Child {
+fn start(arguments: &[&str]) -> Running {
     let mut bench = command(&[&["bench"], arguments].concat());
-    bench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    Running::start(bench.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// The files of the rings of this run.
@@ -19,7 +19,7 @@ fn files(pid: u32) -> usize {
 fn figures_are_plausible_and_nothing_stays() {
     let child = start(&["--seconds", "0.4", "--json"]);
     let pid = child.id();
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     assert_eq!((ran.status, ran.error.as_str()), (0, ""));
     let result = ran.result();
     let list = |name: &str| result[name].as_array().unwrap().clone();
@@ -64,7 +64,7 @@ fn a_signal_ends_both_processes_and_removes_the_rings() {
     let pid = child.id();
     eventually("the rings", || (files(pid) > 0).then_some(()));
     signal(pid, "INT");
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     assert_eq!(ran.status, 1, "{ran:?}");
     assert!(ran.error.contains("ended by a signal"), "{}", ran.error);
     assert_eq!(files(pid), 0);

@@ -1,6 +1,6 @@
 //! `export`: OpenMetrics as text, in a file and by HTTP.
 
-use crate::support::{Prefix, command, run};
+use crate::support::{Prefix, Running, command, run};
 use insta::assert_snapshot;
 use packetring::Worker;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -130,7 +130,7 @@ fn figures_are_served() {
     let prefix = Prefix::new();
     let _ring = prefix.ring().capacity(1024).open("orders").unwrap();
     let mut server = command(&["export", "--listen", "127.0.0.1:0", "--prefix", &prefix.0]);
-    let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut server = Running::start(server.stdout(Stdio::piped()));
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("serving http://").unwrap();
@@ -151,6 +151,4 @@ fn figures_are_served() {
     assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
     assert!(ask("GET /x HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
     assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
-    server.kill().unwrap();
-    server.wait().unwrap();
 }

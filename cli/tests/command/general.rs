@@ -1,6 +1,6 @@
 //! All commands: help, usage, exit status, colors, a broken pipe, completions and man pages.
 
-use crate::support::{Prefix, Ran, command, run};
+use crate::support::{Prefix, Running, command, run};
 use std::process::Stdio;
 
 #[test]
@@ -79,9 +79,9 @@ fn colors_are_for_terminals_unless_asked_for() {
 fn a_broken_pipe_ends_the_command_quietly() {
     for arguments in [&["ls"][..], &["ls", "--json"], &["man"], &["completions", "bash"]] {
         let mut ls = command(arguments);
-        let mut child = ls.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Running::start(ls.stdout(Stdio::piped()).stderr(Stdio::piped()));
         drop(child.stdout.take());
-        let ran = Ran::of(&child.wait_with_output().unwrap());
+        let ran = child.end();
         assert_eq!((ran.status, ran.error.as_str()), (0, ""), "{arguments:?}");
     }
 }

@@ -1,12 +1,11 @@
 //! `record --lossless`: publishers wait for the recorder, and a recording replays to equal bytes.
 
 use crate::recording::{printed, start_recording, wait_for};
-use crate::support::{Folder, Prefix, Ran, command, eventually, run, signal, stop};
+use crate::support::{Folder, Prefix, eventually, run, signal, stop};
 use packetring::any::AnyPublisher;
 use packetring::inspect::{Inspection, RingInspection};
 use packetring::observe::JoinedObserver;
 use packetring::{Overflow, TryRecvError, TrySendError, Worker, packet};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[packet]
@@ -62,7 +61,7 @@ fn publishers_wait_for_a_lossless_recorder_and_no_packet_is_missing() {
     }
     wait_for(&file, 2000);
     signal(child.id(), "TERM");
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     assert_eq!(ran.status, 0);
     assert!(ran.out.starts_with("recorded 2000 packets, "), "{}", ran.out);
     assert!(!ran.out.contains("gap"), "{}", ran.out);
@@ -162,7 +161,7 @@ fn events_are_recorded_with_their_names_and_a_deserted_ring_ends_the_recording()
     drop((events, topic));
     worker.leave().unwrap();
     // Only the recorder keeps the rings: it ends after their last packets.
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     assert_eq!((ran.status, &ran.result()["packets"]), (0, &100.into()), "{ran:?}");
     let lines = printed(&[&file]);
     let sold: Vec<_> = lines.iter().filter(|line| line["event"].is_string()).collect();
@@ -191,7 +190,7 @@ fn a_publisher_that_leaves_does_not_end_a_recording_and_a_closed_ring_does() {
         wait_for(&file, number as usize + 1);
     }
     ring.close().unwrap();
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     assert_eq!((ran.status, &ran.result()["packets"]), (0, &3.into()), "{ran:?}");
     let values: Vec<_> = printed(&[&file]).iter().map(|line| line["value"].clone()).collect();
     assert_eq!(values, [0.into(), 1.into(), 2.into(), serde_json::Value::Null]);
@@ -300,7 +299,7 @@ fn replays_to_equal_bytes(packets: u64) {
         }
         readers.map(|reader| reader.join().unwrap())
     });
-    let ran = Ran::of(&recorder.wait_with_output().unwrap());
+    let ran = recorder.end();
     let result = ran.result();
     assert_eq!((ran.status, &result["packets"], &result["gaps"]), (0, &packets.into(), &0.into()));
     assert_ne!(digests[0], digests[1]);
@@ -312,11 +311,7 @@ fn replays_to_equal_bytes(packets: u64) {
             wait_for_readers(&prefix, "copy", 1);
             let to = format!("{}:copy", prefix.0);
             let arguments = ["replay", &file, "--to", &to, "--stream", name, "--speed", "max"];
-            let replay = command(&[&arguments[..], &["--json"]].concat())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let ran = Ran::of(&replay.wait_with_output().unwrap());
+            let ran = run(&[&arguments[..], &["--json"]].concat());
             assert_eq!((ran.status, &ran.result()["packets"]), (0, &share.into()), "{ran:?}");
             reader.join().unwrap()
         });

@@ -1,6 +1,6 @@
 //! `ls`, and the names of objects.
 
-use crate::support::{Prefix, Ran, command, eventually, run};
+use crate::support::{Prefix, Ran, Running, command, eventually, run};
 use insta::assert_snapshot;
 use packetring::{Board, Worker};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
@@ -117,7 +117,7 @@ fn an_observer_is_told_from_a_user() {
     let prefix = Prefix::new();
     let _ring = prefix.ring().capacity(1024).open("watched").unwrap();
     let name = format!("{}:watched", prefix.0);
-    let mut tail = command(&["tail", &name]).stdout(Stdio::null()).spawn().unwrap();
+    let tail = Running::start(command(&["tail", &name]).stdout(Stdio::null()));
     let found = eventually("the observer", || {
         let json = run(&["ls", "--json", &name]).result()["objects"][0].clone();
         (json["observers"] != serde_json::json!([])).then_some(json)
@@ -126,8 +126,6 @@ fn an_observer_is_told_from_a_user() {
     assert_eq!(found["processes"], serde_json::json!([std::process::id()]));
     let listed = run(&["ls", &name]).out;
     assert!(listed.contains(&format!("in use, observed by {}", tail.id())), "{listed}");
-    tail.kill().unwrap();
-    tail.wait().unwrap();
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! `record` and `replay`: equal packets, kills, rotation, damaged files.
 
-use crate::support::{self, Folder, Prefix, Ran, command, eventually, run, signal, stop};
+use crate::support::{self, Folder, Prefix, Running, command, eventually, run, signal, stop};
 use packetring::any::AnySubscriber;
 use packetring::{Ring, packet};
 use serde_json::Value;
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 #[packet]
 struct Trade {
@@ -68,9 +68,9 @@ fn a_recording_replays_to_equal_packets() {
 }
 
 /// Records until it is ended.
-pub(crate) fn start_recording(arguments: &[&str]) -> Child {
+pub(crate) fn start_recording(arguments: &[&str]) -> Running {
     let mut record = command(&[&["record"], arguments].concat());
-    record.stdout(Stdio::piped()).spawn().unwrap()
+    Running::start(record.stdout(Stdio::piped()))
 }
 
 /// Records the numbers from 0 to this one from a ring of its own. Returns the file.
@@ -128,9 +128,8 @@ fn a_killed_recorder_leaves_what_it_wrote_and_a_signal_ends_it_in_order() {
         let child = start_recording(&[&file, name, "--backlog"]);
         wait_for(&file, 100);
         support::signal(child.id(), signal);
-        let ended = child.wait_with_output().unwrap();
+        let ran = child.end();
         if signal == "TERM" {
-            let ran = Ran::of(&ended);
             assert_eq!(ran.status, 0);
             assert!(ran.out.starts_with("recorded 100 packets"), "{}", ran.out);
         }

@@ -1,12 +1,12 @@
 //! `send`, `emit`, `call` and `replay --to`: what arrives, what is refused, and what stays behind.
 
-use crate::support::{Prefix, Ran, command, eventually, run, signal, start_role};
+use crate::support::{OnDrop, Prefix, Ran, Running, command, eventually, run, signal, start_role};
 use insta::assert_snapshot;
 use packetring::cluster::{Delivery, Request, WorkerState};
-use packetring::{RecvError, TryRecvError, Worker, packet};
+use packetring::{RecvError, Stop, TryRecvError, Worker, packet};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 #[packet]
 struct Order {
@@ -29,13 +29,12 @@ fn feed(arguments: &[&str], input: &str) -> Ran {
     let mut child = start(arguments);
     // The command may end before it has read everything.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    Ran::of(&child.wait_with_output().unwrap())
+    child.end()
 }
 
-fn start(arguments: &[&str]) -> Child {
+fn start(arguments: &[&str]) -> Running {
     let mut command = command(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
+    Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// A worker of the cluster `shop`.
@@ -272,7 +271,7 @@ fn a_signal_ends_a_send_that_waits_and_nothing_is_left() {
             billing.workers().iter().any(|worker| is_cli(&worker.name)).then_some(())
         });
         signal(child.id(), end);
-        let ran = Ran::of(&child.wait_with_output().unwrap());
+        let ran = child.end();
         fails(&ran, "ended by a signal: 0 packets sent");
         let left = billing.workers().into_iter().filter(|one| one.state == WorkerState::Alive);
         assert_eq!(left.map(|one| one.name).collect::<Vec<_>>(), ["billing"]);
@@ -286,7 +285,7 @@ fn a_signal_ends_a_send_that_waits_and_nothing_is_left() {
         (u64::from_str_radix(caught, 16).unwrap() & 0b10 != 0).then_some(())
     });
     signal(child.id(), "INT");
-    let ran = Ran::of(&child.wait_with_output().unwrap());
+    let ran = child.end();
     fails(&ran, "ended by a signal: 0 packets sent");
     drop((stdin, inbox));
     billing.leave().unwrap();
@@ -324,13 +323,14 @@ fn events_are_emitted_with_their_name() {
     assert_eq!(billing.workers().len(), 1);
 }
 
-/// Serves until a request is 0: the double, nothing to 13, and a long text to 1000.
-fn serve(worker: &Worker) {
+/// Serves until a request is 0, or the worker is stopped: the double, nothing to 13, and a long
+/// text to 1000. Returns whether a request was 0.
+fn serve(worker: &Worker) -> bool {
     let mut server = worker.service::<u64, (u64, String)>("double").unwrap();
     loop {
-        let request = server.recv().unwrap();
+        let Ok(request) = server.recv() else { return false };
         match request.to_native() {
-            0 => return Request::reply(request, &(0, String::new())).unwrap(),
+            0 => return Request::reply(request, &(0, String::new())).is_ok(),
             13 => drop(request),
             1000 => drop(Request::reply(request, &(0, "x".repeat(5000)))),
             number => Request::reply(request, &(number * 2, "twice".into())).unwrap(),
@@ -341,13 +341,15 @@ fn serve(worker: &Worker) {
 #[test]
 fn a_service_is_called_and_its_reply_printed() {
     let prefix = Prefix::new();
-    let billing = join(&prefix, "billing");
+    let stop = Stop::new();
+    let billing = Worker::builder().prefix(&prefix.0).stop(&stop).join("shop", "billing").unwrap();
     let client = billing.client::<u64, (u64, String)>("double").unwrap();
     let name = format!("{}:shop/double", prefix.0);
     fails(&run(&["call", &name, "1"]), "no server: the request was not executed; start a server");
     fails(&run(&["call", &format!("{}:shop/directory", prefix.0), "1"]), "and no service; ");
     std::thread::scope(|scope| {
-        scope.spawn(|| serve(&billing));
+        let server = scope.spawn(|| serve(&billing));
+        let end = OnDrop(|| stop.stop());
         client.wait_for_server().unwrap();
         let ran = run(&["call", &name, "21"]);
         assert_eq!((ran.status, ran.out.as_str()), (0, "[42,\"twice\"]\n"), "{ran:?}");
@@ -360,6 +362,8 @@ fn a_service_is_called_and_its_reply_printed() {
         assert_eq!(run(&["call", &name, "1000"]).out.len(), 5000 + "[0,\"\"]\n".len());
         fails(&run(&["call", &name, "\"x\""]), "the JSON is no u64: ");
         assert_eq!(run(&["call", &name, "0", "--timeout", "60"]).status, 0);
+        drop(end);
+        assert!(server.join().unwrap());
     });
     // Each request came once: the server ended with the last one.
     fails(&run(&["call", &name, "5"]), "no server: ");

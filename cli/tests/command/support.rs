@@ -3,6 +3,7 @@
 use packetring::{Ring, RingBuilder, Worker};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -139,14 +140,64 @@ pub(crate) fn stop(pid: u32) {
     });
 }
 
+/// A child process. It is killed if the test ends before it, so that a test that fails leaves none.
+#[derive(Debug)]
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Starts a command.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    /// Waits for its end, and returns what it printed.
+    pub(crate) fn end(mut self) -> Ran {
+        Ran::of(&self.0.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended, and then nothing is killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Calls a function when it is dropped: also if an assertion fails, where a thread would otherwise
+/// run on, and its scope would wait for it.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 const ROLE: &str = "PACKETRING_TEST_ROLE";
 
 /// Starts this test binary in a role.
-pub(crate) fn start_role(role: &str, arguments: &[&str]) -> Child {
+pub(crate) fn start_role(role: &str, arguments: &[&str]) -> Running {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["child", "--exact", "--nocapture", "--test-threads=1"]);
     child.env(ROLE, format!("{role} {}", arguments.join(" ")));
-    child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    Running::start(child.stdin(Stdio::piped()).stdout(Stdio::piped()))
 }
 
 /// Runs the role of this process, if it has one.
@@ -185,7 +236,7 @@ pub(crate) fn run_role() {
 }
 
 /// Starts this test binary in a role, and waits until it says that it is ready.
-pub(crate) fn start_ready(role: &str, arguments: &[&str]) -> Child {
+pub(crate) fn start_ready(role: &str, arguments: &[&str]) -> Running {
     let mut child = start_role(role, arguments);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while !lines.next().unwrap().unwrap().contains("ready") {}

@@ -1,6 +1,6 @@
 //! `tail` and `hz`: packets as an observer sees them.
 
-use crate::support::{Prefix, command, run};
+use crate::support::{OnDrop, Prefix, Running, command, run};
 use insta::assert_snapshot;
 use packetring::{Worker, packet};
 use serde_json::Value;
@@ -81,7 +81,7 @@ fn fewer_packets_than_asked_for_are_status_1() {
     let mut out = ring.publisher::<u64>().unwrap();
     out.send(&7).unwrap();
     let mut tail = command(&["tail", &name, "--backlog"]);
-    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut tail = Running::start(tail.stdout(Stdio::piped()));
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().unwrap(), "0 u64 7");
     drop((ring, reader, out));
@@ -96,7 +96,7 @@ fn a_ring_that_is_removed_is_a_line_of_json() {
     let (reader, mut out) = (ring.subscriber::<u64>().unwrap(), ring.publisher::<u64>().unwrap());
     out.send(&7).unwrap();
     let mut tail = command(&["tail", &format!("{}:quiet", prefix.0), "--backlog", "--json"]);
-    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut tail = Running::start(tail.stdout(Stdio::piped()));
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(results(&lines.next().unwrap())[0]["value"], 7);
     drop((ring, reader, out));
@@ -172,17 +172,15 @@ fn packets_in_a_second_are_counted() {
                 std::thread::yield_now();
             }
         });
+        let _end = OnDrop(|| is_over.store(true, Ordering::Relaxed));
         let mut hz = command(&["hz", "--json", "--interval", "0.05", &name]);
-        let mut hz = hz.stdout(Stdio::piped()).spawn().unwrap();
+        let mut hz = Running::start(hz.stdout(Stdio::piped()));
         let mut lines = BufReader::new(hz.stdout.take().unwrap()).lines().map(Result::unwrap);
         // On a busy machine the publisher may pause for an interval.
         let line = lines.find(|line| results(line)[0]["packets"] != 0).unwrap();
-        is_over.store(true, Ordering::Relaxed);
         let rates = &results(&line)[0];
         assert_eq!(rates["by_type"]["u64"], rates["packets"]);
         assert!(rates["packets_per_second"].as_f64().unwrap() > 0.0);
-        hz.kill().unwrap();
-        hz.wait().unwrap();
     });
     let ran = run(&["hz", "--interval", "0.01", "-n", "2", &name]);
     assert_eq!((ran.status, ran.out.lines().count()), (0, 2), "{ran:?}");

@@ -1,6 +1,6 @@
 //! `top`: once for scripts, and in a real terminal.
 
-use crate::support::{Prefix, eventually, run};
+use crate::support::{OnDrop, Prefix, eventually, run};
 use packetring::inspect::Counters;
 use packetring::{Overflow, Publisher, Subscriber};
 use serde_json::{Value, json};
@@ -27,9 +27,8 @@ fn figures_for_scripts_are_those_of_one_interval() {
                 busy.send(&7).unwrap();
             }
         });
-        let ran = run(&[&arguments[..], &["--json"]].concat());
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-        ran.result()
+        let _end = OnDrop(|| is_over.store(true, std::sync::atomic::Ordering::Relaxed));
+        run(&[&arguments[..], &["--json"]].concat()).result()
     });
     assert!(json["rings"][1]["packets_per_second"].as_f64().unwrap() > 0.0, "{json}");
     let row = &json["rings"][0];
