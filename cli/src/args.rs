@@ -5,6 +5,7 @@ use crate::export::ExportArgs;
 use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
 use crate::ls::LsArgs;
+use crate::output;
 use crate::recording::record::RecordArgs;
 use crate::recording::replay::ReplayArgs;
 use crate::recording::report::ReportArgs;
@@ -14,8 +15,10 @@ use crate::sending::send::{EmitArgs, SendArgs};
 use crate::tail::TailArgs;
 use crate::top::TopArgs;
 use crate::workers::WorkersArgs;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::io;
 use std::time::Duration;
 
 /// Shown below the help of the command.
@@ -194,6 +197,37 @@ impl Command {
             Self::Man { .. } => "man",
         }
     }
+}
+
+/// Prints the help, the version or the error that clap gives in place of arguments. Returns the
+/// exit status.
+pub(crate) fn refuse(error: &clap::Error) -> u8 {
+    let is_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if is_json && error.use_stderr() {
+        // Also of arguments that are wrong, clap finds the verb.
+        let found = Args::command().ignore_errors(true).try_get_matches().ok();
+        let command = found.as_ref().and_then(|found| found.subcommand_name());
+        let command = command.unwrap_or("packetring");
+        output::json_error(command, &in_one_line(error), &mut io::stdout().lock());
+    } else {
+        // Without a reader, the exit status alone tells.
+        let _ = error.print();
+    }
+    error.exit_code().try_into().unwrap_or(2)
+}
+
+/// The error of wrong arguments without the usage.
+fn in_one_line(error: &clap::Error) -> String {
+    use ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+        return "no command given; see `packetring --help`".to_owned();
+    }
+    let text = error.render().to_string();
+    let lines = text.strip_prefix("error: ").unwrap_or(&text).lines().map(str::trim);
+    let lines = lines.take_while(|line| !line.starts_with("Usage:"));
+    let is_said = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
+    let lines: Vec<_> = lines.filter(is_said).collect();
+    format!("{}; see --help", lines.join("; ").replace(":; ", ": "))
 }
 
 /// Reads a time in seconds.

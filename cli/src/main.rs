@@ -42,7 +42,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(args::refuse(&error)),
+    };
     let mut output = Output::new(&args, args.command.name());
     match run(args.command, &mut output) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -117,11 +117,7 @@ impl Output {
             Failure::Usage(message) => (message, 2),
         };
         if self.is_json {
-            let line = serde_json::json!({
-                "format": JSON_FORMAT, "command": self.command, "error": { "message": message },
-            });
-            // Without a reader, the exit status alone tells.
-            let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+            json_error(self.command, message, &mut self.out);
         } else {
             let _ = self.out.flush();
             let _ = writeln!(io::stderr(), "packetring {}: {message}", self.command);
@@ -133,6 +129,15 @@ impl Output {
     pub(crate) fn paint<T: fmt::Display>(&self, style: Style, text: T) -> Painted<T> {
         Painted { text, style: self.has_colors.then_some(style) }
     }
+}
+
+/// Prints an error as one line of JSON.
+pub(crate) fn json_error(command: &str, message: &str, out: &mut impl Write) {
+    let line = serde_json::json!({
+        "format": JSON_FORMAT, "command": command, "error": { "message": message },
+    });
+    // Without a reader, the exit status alone tells.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 impl Write for Output {

@@ -37,6 +37,28 @@ fn errors_of_arguments_say_what_to_give() {
 }
 
 #[test]
+fn errors_of_arguments_are_json_with_json() {
+    for (arguments, command, says) in [
+        (&["ls", "--jsn", "--json"][..], "ls", "unexpected argument '--jsn' found; tip: "),
+        (&["--json", "tail", "x", "--for", "soon"], "tail", "give seconds, as in 1.5"),
+        (&["ls", "--sort", "x", "--json"], "ls", "[possible values: name, size, age]; see --help"),
+        (&["send", "--json"], "send", "the following required arguments were not provided: <NAME>"),
+        (&["lss", "--json"], "packetring", "unrecognized subcommand 'lss'; tip: "),
+        (&["--json"], "packetring", "no command given; see `packetring --help`"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!((ran.status, ran.error.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        let line: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((&line["format"], &line["command"]), (&1.into(), &command.into()), "{line}");
+        assert!(line["error"]["message"].as_str().unwrap().contains(says), "{line}");
+    }
+    // The name of an object is no option, and help stays help.
+    assert!(run(&["ls", "--sort", "x", "--", "--json"]).error.contains("possible values"));
+    let help = run(&["ls", "--json", "--help"]);
+    assert!(help.status == 0 && help.out.contains("Usage: packetring ls"), "{help:?}");
+}
+
+#[test]
 fn a_cluster_or_a_prefix_that_is_not_there_is_an_error() {
     let prefix = Prefix::new();
     let ring = prefix.ring().open("selected").unwrap();
