@@ -4,31 +4,51 @@ use super::format::{End, Entries, Entry, Reader};
 use crate::output::{Failure, Output};
 use crate::progress::Progress;
 use crate::text;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-/// A file, with its first block, which has the rings.
+/// A file, with its first blocks.
 pub(super) struct RecordingFile<'a> {
     pub(super) path: &'a Path,
     reader: Reader<BufReader<File>>,
-    first: Option<Result<Vec<u8>, End>>,
+    /// The blocks up to the first one with a time. The first of all has the rings.
+    first: VecDeque<Result<Vec<u8>, End>>,
+    /// The first time in the file.
+    started: Option<u64>,
 }
 
 impl<'a> RecordingFile<'a> {
-    /// Opens a file; an error if it is no recording.
-    pub(super) fn open(path: &'a Path) -> Result<Self, Failure> {
-        let open = || {
-            let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
-            let first = reader.next_block()?;
-            Ok(Self { path, reader, first: Some(first) })
-        };
-        open().map_err(|error| unreadable(path, &error))
+    /// Opens all files, and puts them in the order of their first times: the order of names, as in
+    /// `day.rec.10 day.rec.2`, is another one.
+    pub(super) fn open_all(paths: &'a [PathBuf]) -> Result<Vec<Self>, Failure> {
+        let files =
+            paths.iter().map(|path| Self::open(path).map_err(|error| unreadable(path, &error)));
+        let mut files = files.collect::<Result<Vec<_>, _>>()?;
+        files.sort_by_key(|file| file.started);
+        Ok(files)
+    }
+
+    fn open(path: &'a Path) -> std::io::Result<Self> {
+        let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
+        let (mut first, mut started) = (VecDeque::new(), None);
+        while started.is_none() {
+            let block = reader.next_block()?;
+            let is_end = block.is_err();
+            let entries = block.as_ref().ok().map(|payload| Entries::of(payload));
+            started = entries.into_iter().flatten().flatten().find_map(|entry| entry.time());
+            first.push_back(block);
+            if is_end {
+                break;
+            }
+        }
+        Ok(Self { path, reader, first, started })
     }
 
     /// The names of the rings, and their kinds.
     pub(super) fn streams(&self) -> Vec<(String, String)> {
-        let Some(Ok(payload)) = &self.first else { return Vec::new() };
+        let Some(Ok(payload)) = self.first.front() else { return Vec::new() };
         let stream = |entry: Option<Entry<'_>>| match entry {
             Some(Entry::Stream { name, kind, .. }) => Some((name.to_owned(), kind.to_owned())),
             _ => None,
@@ -42,9 +62,9 @@ impl<'a> RecordingFile<'a> {
         progress: &mut ReadProgress,
         mut each: impl FnMut(&Entry<'_>) -> Result<(), Failure>,
     ) -> Result<End, Failure> {
-        let Self { path, mut reader, mut first } = self;
+        let Self { path, mut reader, mut first, .. } = self;
         loop {
-            let block = match first.take() {
+            let block = match first.pop_front() {
                 Some(block) => block,
                 None => reader.next_block().map_err(|error| unreadable(path, &error))?,
             };

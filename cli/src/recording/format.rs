@@ -198,6 +198,20 @@ fn put(block: &mut Vec<u8>, entry: &Entry<'_>) {
     }
 }
 
+impl Entry<'_> {
+    /// When the recorder wrote it, if the entry has a time.
+    pub(super) fn time(&self) -> Option<u64> {
+        match *self {
+            Self::Packet(Packet { time, .. })
+            | Self::Sample(Sample { time, .. })
+            | Self::Gap { time, .. }
+            | Self::Removed { time, .. }
+            | Self::Worker { time, .. } => Some(time),
+            Self::Stream { .. } | Self::Type { .. } => None,
+        }
+    }
+}
+
 /// Reads blocks.
 #[derive(Debug)]
 pub(super) struct Reader<R> {

@@ -1,6 +1,7 @@
 //! `record`, `replay` and `report`.
 
 mod files;
+mod fitting;
 mod format;
 pub(crate) mod record;
 pub(crate) mod replay;

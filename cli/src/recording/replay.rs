@@ -1,7 +1,9 @@
 //! `replay FILE...`: the packets of a recording into a ring or a cluster, or as text.
 
 use super::files::{self, ReadProgress, RecordingFile};
+use super::fitting;
 use super::format::{End, Entry, NONE, Packet};
+use crate::args;
 use crate::names;
 use crate::output::{Failure, Outcome, Output, YELLOW};
 use crate::sending;
@@ -24,7 +26,7 @@ const SLEEP: Duration = Duration::from_millis(50);
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// The files, in their order
+    /// The files; they are read in the order of their first packets
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Sends the packets to this plain ring, which is made if it is not there, as in `test` or with
@@ -43,6 +45,10 @@ pub(crate) struct ReplayArgs {
     /// Waits for this many subscribers before the first packet
     #[arg(long, value_name = "NUMBER")]
     subscribers: Option<usize>,
+    /// Fails if a packet finds no room for so long, or the subscribers do not come; without it,
+    /// waits
+    #[arg(long, value_name = "SECONDS", conflicts_with = "print", value_parser = args::seconds)]
+    timeout: Option<Duration>,
 }
 
 /// How fast a recording is replayed.
@@ -76,8 +82,7 @@ struct Replayed {
 
 /// Replays the files.
 pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let sources = args.files.iter().map(|path| RecordingFile::open(path));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let sources = RecordingFile::open_all(&args.files)?;
     let streams: BTreeMap<_, _> = sources.iter().flat_map(RecordingFile::streams).collect();
     let rings: BTreeSet<_> = streams.keys().cloned().collect();
     if let Some(stream) = &args.stream
@@ -93,15 +98,21 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
     let has_several = rings.len() > 1;
     let stop = args.to.as_ref().map(|_| sending::stop_on_signals()).transpose()?;
     let stop = stop.unwrap_or_default();
+    if let Some(to) = &args.to
+        && let Some(object) = fitting::object(&packetring::inventory()?, to)
+        && target::has_types(object.kind)
+    {
+        fitting::check_types(&args.files, args.stream.as_deref(), object, output)?;
+    }
     let mut target = args.to.as_deref().map(|to| open(to, &stop)).transpose()?;
     if let Some(target) = &mut target {
         let is_meant = |name: &&String| args.stream.as_ref().is_none_or(|meant| meant == *name);
         for name in rings.iter().filter(is_meant) {
             let is_events = streams.get(name).is_some_and(|kind| kind == EVENTS);
-            check(target.is_events(), is_events, name)?;
+            fitting::check_events(target.is_events(), is_events, name)?;
         }
         if let Some(number) = args.subscribers {
-            target.wait_for_subscribers(number)?;
+            target.wait_for_subscribers(number, args.timeout)?;
         }
     }
     let mut progress = ReadProgress::of("replaying", &args.files, output);
@@ -168,19 +179,6 @@ fn open(name: &str, stop: &Stop) -> Result<Target, Failure> {
         ))),
         Err(error) => Err(error),
     }
-}
-
-/// Fails if a target does not take what a stream has.
-fn check(takes_events: bool, is_events: bool, stream: &str) -> Result<(), Failure> {
-    let advice = match (takes_events, is_events) {
-        (true, false) => "has packets without event names, and events need one; give a ring",
-        (false, true) => "has events, and their names would be lost; give CLUSTER/events",
-        _ => return Ok(()),
-    };
-    let stream = text::plain(stream);
-    Err(Failure::failed(format_args!(
-        "nothing more was replayed: {stream} {advice} with --to, or other streams with --stream"
-    )))
 }
 
 struct Replay<'a> {
@@ -313,8 +311,8 @@ impl Replay<'_> {
             match value {
                 Ok(value) => {
                     let stream = known.streams.get(&packet.stream).map_or("", String::as_str);
-                    check(target.is_events(), !packet.event.is_empty(), stream)?;
-                    let sent = target.send(value, packet.event, None);
+                    fitting::check_events(target.is_events(), !packet.event.is_empty(), stream)?;
+                    let sent = target.send(value, packet.event, self.args.timeout);
                     sent.map_err(|error| ended(error.message()))?;
                     self.done.packets += 1;
                 }

@@ -5,7 +5,7 @@
 //! first packet was read and fits its type.
 
 pub(crate) mod call;
-mod packet;
+pub(crate) mod packet;
 pub(crate) mod send;
 mod signals;
 pub(crate) mod target;

@@ -132,15 +132,30 @@ impl Target {
         matches!(self.place, Place::Events(_))
     }
 
-    /// Waits for subscribers.
-    pub(crate) fn wait_for_subscribers(&mut self, number: usize) -> Result<(), Failure> {
+    /// Waits for subscribers, at most for the timeout.
+    pub(crate) fn wait_for_subscribers(
+        &mut self,
+        number: usize,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
         match &mut self.place {
-            Place::Ring(out) => out.wait_for_subscribers(number).map_err(Failure::failed),
+            Place::Ring(out) => match timeout {
+                Some(timeout) => {
+                    out.wait_for_subscribers_timeout(number, timeout).map_err(Failure::failed)
+                }
+                None => out.wait_for_subscribers(number).map_err(Failure::failed),
+            },
             Place::Inbox(..) | Place::Events(_) => Err(Failure::Usage(
                 "--subscribers: an inbox and events have none to wait for".to_owned(),
             )),
         }
     }
+}
+
+/// Returns true if objects of this kind have packet types, and take packets.
+pub(crate) fn has_types(kind: ObjectKind) -> bool {
+    use ObjectKind::{Directory, Ring};
+    kind == Ring || has_place(kind) && kind != Directory
 }
 
 /// Returns true if a cluster has objects of this kind to send to.

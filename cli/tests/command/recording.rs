@@ -162,6 +162,13 @@ fn each_file_of_a_rotation_is_a_recording() {
         assert!(std::fs::metadata(file).unwrap().len() <= 8192 + 1024, "{file}");
         assert!(!printed(&[file]).is_empty());
     }
+    // A shell sorts `r.10` before `r.2`.
+    let mut sorted = files.clone();
+    sorted.sort_unstable();
+    sorted.reverse();
+    assert_eq!(amounts(&printed(&sorted)), (0..500).collect::<Vec<_>>());
+    let report = run(&[&["report", "--json"], &sorted[..]].concat()).result();
+    assert_eq!(files_of(&report), files);
     let kept = folder.file("k");
     let ran = run(&[
         "record",

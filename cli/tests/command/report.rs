@@ -291,7 +291,7 @@ fn a_file_of_an_earlier_build_is_read() {
 }
 
 #[test]
-fn a_page_does_not_replace_a_recording() {
+fn a_page_replaces_no_file_but_an_earlier_page() {
     let folder = Folder::new(&Prefix::new());
     let file = folder.file("a.rec");
     ten_seconds(0).save(&file);
@@ -299,6 +299,23 @@ fn a_page_does_not_replace_a_recording() {
     let ran = run(&["report", &file, "--to", &file]);
     assert!(ran.status == 1 && ran.error.contains("is a recording"), "{ran:?}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
+    let page = folder.file("page.html");
+    let report = ["report", &file, "--to", &page];
+    for other in ["notes", "<!DOCTYPE html><title>packetring guide</title>"] {
+        std::fs::write(&page, other).unwrap();
+        let ran = run(&report);
+        assert!(ran.status == 1 && ran.error.contains("no page of an earlier report"), "{ran:?}");
+        assert!(ran.error.contains("--force"), "{}", ran.error);
+        assert_eq!(std::fs::read_to_string(&page).unwrap(), other);
+    }
+    assert_eq!(run(&[&report[..], &["--force"]].concat()).status, 0);
+    let whole = std::fs::read(&page).unwrap();
+    // Over an earlier page, an empty file, and a device.
+    assert_eq!(run(&report).status, 0);
+    std::fs::write(&page, "").unwrap();
+    assert_eq!(run(&report).status, 0);
+    assert_eq!(std::fs::read(&page).unwrap(), whole);
+    assert_eq!(run(&["report", &file, "--to", "/dev/null"]).status, 0);
     let ran = run(&["report", &file]);
     assert!(ran.status == 2 && ran.error.contains("--to page.html"), "{ran:?}");
 }

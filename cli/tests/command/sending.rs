@@ -1,6 +1,9 @@
 //! `send`, `emit`, `call` and `replay --to`: what arrives, what is refused, and what stays behind.
 
-use crate::support::{OnDrop, Prefix, Ran, Running, command, eventually, run, signal, start_role};
+use crate::recording::record_some;
+use crate::support::{
+    Folder, OnDrop, Prefix, Ran, Running, command, eventually, run, signal, start_role,
+};
 use insta::assert_snapshot;
 use packetring::cluster::{Delivery, Request, WorkerState};
 use packetring::{RecvError, Stop, TryRecvError, Worker, packet};
@@ -20,6 +23,12 @@ mod other {
     pub(super) struct Order {
         pub(super) total: f64,
     }
+}
+
+/// What an inbox of numbers takes.
+#[packetring::one_of]
+enum Numbers {
+    Number(u64),
 }
 
 const ADA: &str = r#"{"id":7,"customer":"Ada"}"#;
@@ -473,4 +482,67 @@ fn a_recording_is_replayed_into_a_cluster() {
     std::fs::remove_dir_all(&folder).unwrap();
     drop(inbox);
     billing.leave().unwrap();
+}
+
+#[test]
+fn a_replay_does_not_mix_types_of_one_name() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let name = |name: &str| format!("{}:{name}", prefix.0);
+    let rings = ["orders", "numbers"].map(|name| prefix.ring().open(name).unwrap());
+    let _readers = rings.each_ref().map(|ring| ring.any_subscriber().unwrap());
+    let order = Order { id: 9, customer: "A".into(), note: None };
+    rings[0].publisher::<Order>().unwrap().send(&order).unwrap();
+    rings[1].publisher::<u64>().unwrap().send(&7).unwrap();
+    let file = folder.file("both");
+    let record = ["record", &file, &name("numbers"), &name("orders"), "--backlog", "-n", "2"];
+    assert_eq!(run(&record).status, 0);
+    let replay = |to: &str, more: &[&str]| {
+        run(&[&["replay", &file, "--speed", "max", "--to", &name(to)], more].concat())
+    };
+
+    let target = prefix.ring().open("target").unwrap();
+    let (mut out, mut reader) = (target.any_publisher().unwrap(), target.any_subscriber().unwrap());
+    out.send(&other::Order { total: 1.5 }).unwrap();
+    drop(reader.recv().unwrap());
+    let ran = replay("target", &[]);
+    fails(&ran, "nothing was replayed: the type Order of the recording has the fingerprint ");
+    let fingerprints = [
+        packetring::packet::fingerprint_of::<Order>(),
+        packetring::packet::fingerprint_of::<other::Order>(),
+    ];
+    for fingerprint in fingerprints {
+        assert!(ran.error.contains(&fingerprint.to_string()), "{}", ran.error);
+    }
+    assert!(matches!(reader.try_recv(), Err(TryRecvError::Empty)), "a number was sent before");
+    // A ring without such packets fits, and a ring that has the type itself.
+    let only = replay("target", &["--stream", &name("numbers")]);
+    assert_eq!((only.status, only.out.as_str()), (0, "replayed 1 packet\n"), "{only:?}");
+    drop(reader.recv().unwrap());
+    out.send(&order).unwrap();
+    drop(reader.recv().unwrap());
+    assert_eq!(replay("target", &[]).out, "replayed 2 packets\n");
+
+    let billing = join(&prefix, "billing");
+    let mut inbox = billing.inbox_of::<Numbers>().unwrap();
+    let ran = replay("shop/inbox/billing", &[]);
+    fails(&ran, "takes no packets of the type Order, which the recording has; its types are u64;");
+    assert!(inbox.try_recv().is_err());
+    drop(inbox);
+    billing.leave().unwrap();
+}
+
+#[test]
+fn a_replay_into_a_full_ring_ends_after_its_timeout() {
+    let (prefix, folder) = (Prefix::new(), Folder::new(&Prefix::new()));
+    let file = record_some(&prefix, &folder, 100);
+    let full = prefix.ring().capacity(1024).open("full").unwrap();
+    let _reader = full.subscriber::<u64>().unwrap();
+    let to = format!("{}:full", prefix.0);
+    let replay = ["replay", &file, "--speed", "max", "--timeout", "0.05", "--to", &to];
+    let ran = run(&replay);
+    fails(&ran, "ring full until the timeout");
+    assert!(ran.error.contains("; 16 packets replayed before"), "{}", ran.error);
+    let ran = run(&[&replay[..], &["--subscribers", "2"]].concat());
+    assert!(ran.status == 1 && ran.error.contains("subscriber"), "{ran:?}");
+    assert_eq!(run(&["replay", &file, "--print", "--timeout", "1"]).status, 2);
 }

@@ -20,12 +20,15 @@ use summary::Report;
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The files, in their order
+    /// The files; they are read in the order of their first packets
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Writes this page, which replaces an earlier one. With --json it may be left out
     #[arg(long, value_name = "PAGE")]
     to: Option<PathBuf>,
+    /// Replaces also a file that no `report` wrote
+    #[arg(long, requires = "to")]
+    force: bool,
 }
 
 /// Reads the files and writes the page.
@@ -35,11 +38,11 @@ pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Fai
             "no page to write: give --to page.html, or --json for the figures alone".to_owned(),
         ));
     }
-    if let Some(page) = &args.to {
-        refuse_recording(page)?;
+    if let Some(page) = args.to.as_ref().filter(|_| !args.force) {
+        refuse_other_file(page)?;
     }
-    let sources = args.files.iter().map(|path| RecordingFile::open(path));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let sources = RecordingFile::open_all(&args.files)?;
+    let files = sources.iter().map(|source| source.path.to_owned()).collect();
     let mut progress = ReadProgress::of("reading", &args.files, output);
     let (mut figures, mut cut, mut damaged) = (Figures::default(), Vec::new(), Vec::new());
     for source in sources {
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Fai
         }
     }
     drop(progress);
-    let mut report = Report::of(figures, args.files.clone());
+    let mut report = Report::of(figures, files);
     (report.cut, report.damaged) = (cut, damaged);
     if let Some(page) = &args.to {
         std::fs::write(page, page::page(&report)).map_err(|error| {
@@ -87,14 +90,24 @@ fn print(report: &Report, page: Option<&Path>, output: &mut Output) -> Result<()
     Ok(())
 }
 
-/// A page does not replace a recording, if the arguments are mixed up.
-fn refuse_recording(page: &Path) -> Result<(), Failure> {
-    let mut start = Vec::new();
-    let read = File::open(page).and_then(|file| file.take(8).read_to_end(&mut start));
-    match read {
-        Ok(_) if start == MAGIC => Err(Failure::failed(format_args!(
-            "{page:?} is a recording, and the page would replace it; choose another file"
-        ))),
-        _ => Ok(()),
+/// Fails if the page would replace a file that is no earlier page: a recording, for example, if the
+/// arguments are mixed up.
+fn refuse_other_file(page: &Path) -> Result<(), Failure> {
+    // A device or a pipe keeps nothing, and opening one may wait.
+    if !page.metadata().is_ok_and(|file| file.is_file()) {
+        return Ok(());
     }
+    let mut start = Vec::new();
+    let read =
+        File::open(page).and_then(|file| file.take(page::HEAD_BYTES).read_to_end(&mut start));
+    let refused = match read {
+        Ok(_) if start.is_empty() || page::is_page(&start) => return Ok(()),
+        Ok(_) if start.starts_with(MAGIC) => "is a recording".to_owned(),
+        Ok(_) => "is no page of an earlier report".to_owned(),
+        Err(error) => format!("cannot be read ({error})"),
+    };
+    Err(Failure::failed(format_args!(
+        "{page:?} {refused}, and the page would replace it; choose another file, or replace it with \
+         --force"
+    )))
 }

@@ -10,6 +10,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 const STYLE: &str = include_str!("page.css");
 /// No script and no network, whatever the texts of the recording say.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// The title, by which a page is known.
+const TITLE: &str = "packetring report";
+/// The bytes at the start of a page that have its title.
+pub(super) const HEAD_BYTES: u64 = 1024;
 /// Most rings, and most rows of a table or a timeline, that the page shows.
 const MOST_RINGS: usize = 64;
 const MOST_ROWS: usize = 40;
@@ -24,7 +28,7 @@ pub(super) fn page(report: &Report) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { "packetring report" }
+                title { (TITLE) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
@@ -39,6 +43,12 @@ pub(super) fn page(report: &Report) -> String {
         }
     };
     page.into_string()
+}
+
+/// Returns true if a file with this start is a page that `report` wrote.
+pub(super) fn is_page(start: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(start);
+    start.starts_with("<!DOCTYPE html>") && start.contains(&format!("<title>{TITLE}</title>"))
 }
 
 fn head(report: &Report) -> Markup {
