@@ -18,6 +18,7 @@ mod extent;
 mod filter;
 mod hz;
 mod inspect;
+mod known;
 mod ls;
 mod manual;
 mod names;

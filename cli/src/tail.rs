@@ -2,6 +2,7 @@
 
 use crate::extent::Extent;
 use crate::filter::Filter;
+use crate::known::Workers;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, Outcome, Output, YELLOW};
 use crate::progress::Progress;
@@ -10,7 +11,6 @@ use crate::text;
 use clap::Args;
 use packetring::cluster::WorkerInfo;
 use packetring::dynamic::Schema;
-use packetring::inspect::Inspection;
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use packetring::observe::{Observed, ObservedPacket, Observer};
 use packetring::packet::Fingerprint;
@@ -75,11 +75,11 @@ pub(crate) fn run(args: &TailArgs, output: &mut Output) -> Result<Outcome, Failu
     })?;
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
-    let workers = workers_of(object);
+    let workers = Workers::of(object);
     let mut tail = Tail {
         args,
         filter,
-        senders: Senders::new(args, object, &workers)?,
+        senders: Senders::new(args, object, workers.found())?,
         workers,
         schemas: HashMap::new(),
         seen: Seen::default(),
@@ -156,22 +156,6 @@ fn write_ring(ring: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The workers of the cluster of an object.
-fn workers_of(object: &ObjectInfo) -> Vec<WorkerInfo> {
-    let Some(cluster) = &object.cluster else { return Vec::new() };
-    let prefix = object.prefix.as_deref().unwrap_or_default();
-    let objects = packetring::inventory().unwrap_or_default();
-    let directory = objects.iter().find(|one| {
-        one.kind == ObjectKind::Directory
-            && one.cluster.as_ref() == Some(cluster)
-            && one.prefix.as_deref().unwrap_or_default() == prefix
-    });
-    match directory.map(ObjectInfo::inspect) {
-        Some(Ok(Inspection::Directory(directory))) => directory.workers,
-        _ => Vec::new(),
-    }
-}
-
 /// The ids of the worker that `--sender` names; `None` without it.
 struct Senders(Option<Vec<u16>>);
 
@@ -184,9 +168,7 @@ impl Senders {
                 names::word(object.kind)
             )));
         }
-        let named =
-            workers.iter().filter(|worker| worker.name == *sender).map(|worker| worker.id.0);
-        let ids: Vec<_> = named.chain(sender.parse().ok()).collect();
+        let ids = Self::ids(sender, workers);
         if ids.is_empty() {
             let names: Vec<_> = workers.iter().map(|worker| worker.name.as_str()).collect();
             return Err(Failure::failed(format_args!(
@@ -195,6 +177,18 @@ impl Senders {
             )));
         }
         Ok(Self(Some(ids)))
+    }
+
+    fn ids(sender: &str, workers: &[WorkerInfo]) -> Vec<u16> {
+        let named = workers.iter().filter(|worker| worker.name == sender).map(|worker| worker.id.0);
+        named.chain(sender.parse().ok()).collect()
+    }
+
+    /// Finds the worker again, which may have another id since it started again.
+    fn find(&mut self, args: &TailArgs, workers: &[WorkerInfo]) {
+        if let (Some(ids), Some(sender)) = (&mut self.0, &args.sender) {
+            *ids = Self::ids(sender, workers);
+        }
     }
 
     fn fit(&self, packet: &ObservedPacket<'_>) -> bool {
@@ -209,7 +203,7 @@ struct Tail<'a> {
     args: &'a TailArgs,
     filter: Option<Filter>,
     senders: Senders,
-    workers: Vec<WorkerInfo>,
+    workers: Workers,
     schemas: HashMap<Fingerprint, Option<Schema>>,
     /// The packets before the first one that fits.
     seen: Seen,
@@ -232,8 +226,13 @@ impl Tail<'_> {
 
     /// Prints a packet, if it fits. Returns whether it did.
     fn print(&mut self, packet: &ObservedPacket<'_>, output: &mut Output) -> Result<bool, Failure> {
+        if let Some(sender) = packet.sender()
+            && self.workers.look_for(sender)
+        {
+            self.senders.find(self.args, self.workers.found());
+        }
         if !self.has_printed {
-            self.seen.add(packet, &self.workers);
+            self.seen.add(packet, self.workers.found());
         }
         let is_printed = self.print_fitting(packet, output)?;
         self.has_printed |= is_printed;
@@ -265,7 +264,7 @@ impl Tail<'_> {
             return Ok(false);
         }
         let sender = packet.sender().map(|sender| sender.0);
-        let by_id = |id| self.workers.iter().find(|worker| worker.id.0 == id);
+        let by_id = |id| self.workers.found().iter().find(|worker| worker.id.0 == id);
         let sender_name = sender.and_then(by_id).map(|worker| worker.name.as_str());
         let (value, error) = match value {
             Ok(value) => (Some(value), None),

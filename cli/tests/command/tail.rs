@@ -159,6 +159,24 @@ fn messages_and_events_have_senders_and_names() {
 }
 
 #[test]
+fn a_sender_that_joins_later_has_its_name() {
+    let prefix = Prefix::new();
+    let join = |name: &str| Worker::builder().prefix(&prefix.0).join("shop", name).unwrap();
+    let billing = join("billing");
+    let inbox = billing.inbox().unwrap();
+    billing.send_to("billing", &1_u64).unwrap();
+    let mut tail = command(&["tail", &format!("{}:shop/inbox/billing", prefix.0), "--backlog"]);
+    let mut tail = Running::start(tail.stdout(Stdio::piped()));
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "0 billing u64 1");
+    let late = join("late");
+    late.send_to("billing", &2_u64).unwrap();
+    assert_eq!(lines.next().unwrap(), "1 late u64 2");
+    drop((inbox, late));
+    billing.leave().unwrap();
+}
+
+#[test]
 fn packets_in_a_second_are_counted() {
     let prefix = Prefix::new();
     let ring = prefix.ring().open("busy").unwrap();
