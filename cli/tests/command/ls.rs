@@ -229,7 +229,10 @@ fn a_user_without_access_sees_whose_objects_there_are() {
     let _ring = prefix.ring().capacity(1024).open("root").unwrap();
     // The user cannot reach the folder of the build.
     let copy = std::env::temp_dir().join(format!("packetring-{}", prefix.0));
-    std::fs::copy(env!("CARGO_BIN_EXE_packetring"), &copy).unwrap();
+    // By a process of its own: a child that another test starts meanwhile would hold the file open
+    // for writing, and a program in such a file does not start.
+    let mut cp = std::process::Command::new("cp");
+    assert!(cp.arg(env!("CARGO_BIN_EXE_packetring")).arg(&copy).status().unwrap().success());
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
     let as_nobody = |arguments: &[&str]| {
         let mut command = std::process::Command::new(&copy);
