@@ -4,6 +4,7 @@ use crate::names;
 use crate::output::{DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
 use crate::process;
 use crate::rings::{self, Backlog};
+use crate::sending::target;
 use crate::text::{self, Align, Cell, Table};
 use anstyle::Style;
 use clap::Args;
@@ -18,6 +19,9 @@ use std::io::Write;
 pub(crate) struct WorkersArgs {
     /// The cluster, as in `shop` or with a prefix `staging:shop`
     cluster: String,
+    /// Shows also `packetring send`, `emit` and `call` after they left
+    #[arg(long)]
+    all: bool,
 }
 
 /// A worker, as JSON.
@@ -181,8 +185,11 @@ pub(crate) fn run(args: &WorkersArgs, output: &mut Output) -> Result<Outcome, Fa
         let workers: Vec<_> = found.workers.iter().map(worker).collect();
         output.json(&serde_json::json!({ "cluster": cluster, "workers": workers }))?;
     } else {
-        table(&found.workers, &found.objects).print(output)?;
-        advise(&found.workers, &found.objects, output)?;
+        let is_shown =
+            |one: &&WorkerInfo| args.all || word(one) != "left" || !target::is_command(&one.name);
+        let shown: Vec<_> = found.workers.iter().filter(is_shown).cloned().collect();
+        table(&shown, &found.objects).print(output)?;
+        advise(&shown, &found.objects, output)?;
     }
     Ok(Outcome::Done)
 }

@@ -140,8 +140,10 @@ impl Joined {
 /// The error of a ring that cannot be recorded without losses, with what to do.
 fn refused(object: &ObjectInfo, error: &OpenError) -> Failure {
     match (error, object.kind) {
-        (OpenError::BadSettings { .. }, _) => {
-            Failure::failed(format_args!("{error}; record it without --lossless"))
+        (OpenError::BadSettings { reason }, _) => {
+            // The rest is a remedy for programs.
+            let reason = reason.split(';').next().unwrap_or_default();
+            Failure::failed(format_args!("{reason}; record it without --lossless"))
         }
         (OpenError::Full { .. }, ObjectKind::Events | ObjectKind::Topic | ObjectKind::Ring) => {
             Failure::failed(format_args!(

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &CallArgs, output: &mut Output) -> Result<Outcome, Failu
             "{name} is a {kind} and no service; `packetring ls --kind service` lists the services"
         )));
     }
+    target::refuse_left(object)?;
     let max_reply = args.max_reply as usize;
     let capacity = (max_reply * 2).next_power_of_two().max(LEAST_REPLIES);
     let worker = target::join(object, &stop, |builder| builder.reply_capacity(capacity))?;

@@ -1,21 +1,36 @@
 //! Where packets go: a plain ring, a topic, a queue, an inbox, or the events of a cluster.
 
 use super::packet;
+use super::remedies;
 use crate::ls::State;
 use crate::names;
 use crate::output::Failure;
 use crate::rings;
 use crate::workers;
 use packetring::any::AnyPublisher;
-use packetring::cluster::{Emitter, WorkerBuilder};
+use packetring::cluster::{Emitter, JoinError, WorkerBuilder};
 use packetring::dynamic::Value;
 use packetring::inspect::{RingInspection, RingStatus};
 use packetring::inventory::{Kept, ObjectInfo, ObjectKind};
 use packetring::{Ring, Stop, Worker};
 use std::time::Duration;
 
-/// Joins the cluster of an object, under the name `packetring-cli-PID`. A worker without an inbox
-/// leaves nothing behind when it is dropped.
+/// The name of this command as a worker. Commands that run at one time add a number.
+///
+/// It is one name, so that all of them use one worker slot after the other: each has the id of the
+/// one before it, and the list of workers has one line of all that left.
+const WORKER: &str = "packetring-cli";
+/// Most commands that are workers of a cluster at one time.
+const MOST_AT_ONCE: u32 = 256;
+
+/// Returns true if a worker of this name is a command such as this one.
+pub(crate) fn is_command(worker: &str) -> bool {
+    let number = worker.strip_prefix(WORKER).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Joins the cluster of an object. A worker without an inbox leaves nothing behind when it is
+/// dropped but its name.
 pub(crate) fn join(
     object: &ObjectInfo,
     stop: &Stop,
@@ -28,8 +43,37 @@ pub(crate) fn join(
         // Its users share it, so they share what this worker makes.
         builder = builder.mode(object.mode).group(object.group);
     }
-    let name = format!("packetring-cli-{}", std::process::id());
-    builder.join(cluster, &name).map_err(Failure::failed)
+    let left = left_objects(object)?;
+    let mut number = 1;
+    let worker = loop {
+        let name = if number == 1 { WORKER.to_owned() } else { format!("{WORKER}-{number}") };
+        match builder.clone().join(cluster, &name) {
+            Err(JoinError::NameTaken { .. }) if number < MOST_AT_ONCE => number += 1,
+            Ok(worker) => break worker,
+            Err(error) => return Err(remedies::join(error, &names::of_cluster(object, cluster))),
+        }
+    };
+    let removed: Vec<_> = left.iter().filter(|one| !one.path.exists()).map(names::full).collect();
+    if !removed.is_empty() {
+        eprintln!(
+            "no worker of {cluster} lives: joining it removed {}, which dead workers left",
+            names::list(&removed)
+        );
+    }
+    Ok(worker)
+}
+
+/// The objects that dead workers left in the cluster of an object, if no worker lives there: the
+/// first one that joins removes them.
+fn left_objects(object: &ObjectInfo) -> Result<Vec<ObjectInfo>, Failure> {
+    let mut objects = packetring::inventory()?;
+    objects.retain(|one| (&one.prefix, &one.cluster) == (&object.prefix, &object.cluster));
+    let is_living = |one: &ObjectInfo| one.kind == ObjectKind::Directory && one.is_attached;
+    if objects.iter().any(is_living) {
+        return Ok(Vec::new());
+    }
+    objects.retain(|one| State::of(one) == State::Left);
+    Ok(objects)
 }
 
 /// The directory of the cluster of this name, which living workers have.
@@ -52,6 +96,8 @@ pub(crate) fn directory<'a>(
 #[derive(Debug)]
 pub(crate) struct Target {
     place: Place,
+    /// The name of the cluster, if it is in one.
+    cluster: String,
     /// The worker of the place, if it is in a cluster and does not have it. Dropped last.
     _worker: Option<Worker>,
 }
@@ -72,21 +118,25 @@ impl Target {
         if object.kind == ObjectKind::Ring {
             let prefix = object.prefix.as_deref().unwrap_or_default();
             let ring = Ring::builder().prefix(prefix).stop(stop).open(name)?;
-            return Ok(Self { place: Place::Ring(ring.any_publisher()?), _worker: None });
+            let out = ring.any_publisher().map_err(remedies::publisher)?;
+            return Ok(Self { place: Place::Ring(out), cluster: String::new(), _worker: None });
         }
+        refuse_left(object)?;
         if !has_place(object.kind) {
             return Err(no_target(object));
         }
         let worker = join(object, stop, |builder| builder)?;
+        let cluster = names::of_cluster(object, object.cluster.as_deref().unwrap_or_default());
         let place = match object.kind {
             ObjectKind::Topic => Place::Ring(worker.topic(name).any_publisher()?),
             ObjectKind::Queue => Place::Ring(worker.queue_builder(name).any_publisher()?),
             ObjectKind::Inbox => {
-                return Ok(Self { place: Place::Inbox(name.to_owned(), worker), _worker: None });
+                let place = Place::Inbox(name.to_owned(), worker);
+                return Ok(Self { place, cluster, _worker: None });
             }
             _ => Place::Events(worker.emitter()?),
         };
-        Ok(Self { place, _worker: Some(worker) })
+        Ok(Self { place, cluster, _worker: Some(worker) })
     }
 
     /// Makes a plain ring, or joins it.
@@ -96,7 +146,8 @@ impl Target {
             Some((prefix, name)) => ring.prefix(prefix).open(name)?,
             None => ring.open(name)?,
         };
-        Ok(Self { place: Place::Ring(ring.any_publisher()?), _worker: None })
+        let out = ring.any_publisher().map_err(remedies::publisher)?;
+        Ok(Self { place: Place::Ring(out), cluster: String::new(), _worker: None })
     }
 
     /// Sends a packet. Events need a name. After the timeout nothing of the packet was sent.
@@ -112,17 +163,19 @@ impl Target {
                 out.send_value_timeout(value, timeout).map(drop).map_err(Failure::failed)
             }
             (Place::Inbox(name, worker), None) => {
-                worker.send_value_to(name.as_str(), value).map_err(Failure::failed)
+                let sent = worker.send_value_to(name.as_str(), value);
+                sent.map_err(|error| remedies::inbox(error.into(), &self.cluster))
             }
             (Place::Inbox(name, worker), Some(timeout)) => {
                 let sent = worker.send_value_to_timeout(name.as_str(), value, timeout);
-                sent.map_err(Failure::failed)
+                sent.map_err(|error| remedies::inbox(error, &self.cluster))
             }
             (Place::Events(emitter), None) => {
                 emitter.emit_value(event, value).map_err(Failure::failed)
             }
             (Place::Events(emitter), Some(timeout)) => {
-                emitter.emit_value_timeout(event, value, timeout).map_err(Failure::failed)
+                let sent = emitter.emit_value_timeout(event, value, timeout);
+                sent.map_err(|error| remedies::event(error, &self.cluster))
             }
         }
     }
@@ -174,11 +227,7 @@ pub(crate) fn check(object: &ObjectInfo, may_close: bool) -> Result<bool, Failur
         return Err(no_target(object));
     }
     let ring = packet::inspect(object)?;
-    if State::of(object) == State::Left {
-        return Err(Failure::failed(format_args!(
-            "{name} was left, and no process would get the packet; start the process that uses it"
-        )));
-    }
+    refuse_left(object)?;
     let has_reader = has_reader(object, &ring);
     let has_writer = ring.endpoints.iter().any(|one| one.is_alive && rings::is_writer(one));
     let closes = !ring.settings.stays_open && ring.status == RingStatus::Open;
@@ -190,6 +239,17 @@ pub(crate) fn check(object: &ObjectInfo, may_close: bool) -> Result<bool, Failur
         )));
     }
     Ok(has_reader)
+}
+
+/// Fails for an object that dead processes left: joining its cluster would remove it.
+pub(super) fn refuse_left(object: &ObjectInfo) -> Result<(), Failure> {
+    if State::of(object) != State::Left {
+        return Ok(());
+    }
+    Err(Failure::failed(format_args!(
+        "{} was left, and no process would get the packet; start the process that uses it",
+        names::full(object)
+    )))
 }
 
 /// Returns true if a packet that is sent now has a reader, or waits for one.

@@ -115,7 +115,8 @@ fn objects_without_a_place_for_a_recorder_name_the_passive_way() {
         let ran = run(&["record", &folder.file("x"), &name, "--lossless"]);
         assert_eq!(ran.status, 1, "{ran:?}");
         assert!(ran.error.contains(says), "{}", ran.error);
-        assert!(ran.error.contains("record it without --lossless"), "{}", ran.error);
+        assert!(ran.error.contains("; record it without --lossless"), "{}", ran.error);
+        assert!(!ran.error.contains("observer"), "a remedy for programs: {}", ran.error);
         assert!(!std::path::Path::new(&folder.file("x")).exists());
     }
     let ran = run(&["record", &folder.file("x"), "x", "--lossless", "--backlog"]);

@@ -206,6 +206,7 @@ fn a_ring_that_would_close_or_has_its_only_publisher_is_left_alone() {
     let ran = run(&["send", &name, "1"]);
     fails(&ran, &format!("process {}", std::process::id()));
     assert!(ran.error.contains("exclusive"), "{}", ran.error);
+    assert!(!ran.error.contains("RingBuilder"), "a call of the library: {}", ran.error);
     drop(out);
 
     let ring = prefix.ring().open("young").unwrap();
@@ -264,6 +265,79 @@ fn topics_queues_and_inboxes_get_packets_and_the_worker_leaves() {
 }
 
 #[test]
+fn all_commands_are_one_worker_and_only_those_at_one_time_differ() {
+    let prefix = Prefix::new();
+    let billing = join(&prefix, "billing");
+    let mut inbox = billing.inbox().unwrap();
+    billing.send_to("billing", &1_u64).unwrap();
+    let message = inbox.recv().unwrap();
+    let own = message.sender();
+    message.ack();
+    let name = format!("{}:shop/inbox/billing", prefix.0);
+    let mut senders = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(run(&["send", &name, "7"]).status, 0);
+        let message = inbox.recv().unwrap();
+        senders.push(message.sender());
+        message.ack();
+    }
+    assert!(senders[0] != own && senders.iter().all(|id| *id == senders[0]), "{senders:?}");
+    // One that waits for its next line is there beside another one.
+    let mut child = start(&["send", &name]);
+    writeln!(child.stdin.as_mut().unwrap(), "8").unwrap();
+    let first = inbox.recv().unwrap();
+    let first_sender = first.sender();
+    first.ack();
+    assert_eq!(run(&["send", &name, "9"]).status, 0);
+    let second = inbox.recv().unwrap();
+    assert!(first_sender == senders[0] && second.sender() != first_sender);
+    second.ack();
+    drop(child.stdin.take());
+    assert_eq!(child.end().status, 0);
+
+    let cluster = format!("{}:shop", prefix.0);
+    let shown = run(&["workers", &cluster]).out;
+    assert!(shown.contains("billing") && !shown.contains("packetring-cli"), "{shown}");
+    let all = run(&["workers", &cluster, "--all"]).out;
+    let lines: Vec<_> = all.lines().filter(|line| line.contains("packetring-cli")).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("left")), "{all}");
+    drop(inbox);
+    billing.leave().unwrap();
+}
+
+#[test]
+fn a_deserted_cluster_is_joined_only_for_what_it_keeps_and_says_what_goes() {
+    let prefix = Prefix::new();
+    let name = |rest: &str| format!("{}:shop/{rest}", prefix.0);
+    let mut child = start_role("crash", &[&prefix.0, "shop", "billing"]);
+    assert!(child.wait().unwrap().success());
+    let topic = prefix.cluster_file("shop", "t.orders");
+    assert!(std::fs::metadata(&topic).is_ok(), "{topic}");
+    for arguments in [&["send", &name("topic/orders"), "1"][..], &["call", &name("slow"), "1"]] {
+        fails(&run(arguments), "was left, and no process would get the packet; start the process");
+    }
+    assert!(std::fs::metadata(&topic).is_ok(), "{topic}");
+    let ran = run(&["send", &name("inbox/billing"), "1"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.error.contains("no worker of shop lives: joining it removed "), "{}", ran.error);
+    for left in ["topic/orders", "service/slow"] {
+        assert!(ran.error.contains(&name(left)), "{}", ran.error);
+    }
+    assert!(std::fs::metadata(&topic).is_err(), "{topic}");
+    // The message waits for the worker.
+    let billing = join(&prefix, "billing");
+    let mut inbox = billing.inbox().unwrap();
+    let mut values = Vec::new();
+    while let Ok(message) = inbox.try_recv() {
+        values.push(message.open_as::<u64>().unwrap().to_native());
+        message.ack();
+    }
+    assert_eq!(values, [7, 1]);
+    drop(inbox);
+    billing.leave().unwrap();
+}
+
+#[test]
 fn a_signal_ends_a_send_that_waits_and_nothing_is_left() {
     let prefix = Prefix::new();
     let billing = join(&prefix, "billing");
@@ -271,7 +345,7 @@ fn a_signal_ends_a_send_that_waits_and_nothing_is_left() {
     while billing.try_send_to("billing", &[7_u64; 512]).is_ok() {}
     let name = format!("{}:shop/inbox/billing", prefix.0);
     let value = format!("{:?}", [7; 512]);
-    let is_cli = |name: &str| name.starts_with("packetring-cli-");
+    let is_cli = |name: &str| name == "packetring-cli";
     for (end, arguments) in [("INT", &["send", &name, &value][..]), ("TERM", &["send", &name])] {
         let mut child = start(arguments);
         let mut stdin = child.stdin.take().unwrap();
@@ -527,6 +601,11 @@ fn a_replay_does_not_mix_types_of_one_name() {
     let ran = replay("shop/inbox/billing", &[]);
     fails(&ran, "takes no packets of the type Order, which the recording has; its types are u64;");
     assert!(inbox.try_recv().is_err());
+    let types_of = name("orders");
+    let ran = run(&["send", &name("shop/inbox/billing"), ADA, "--types-of", &types_of]);
+    fails(&ran, "packet type refused: the inbox accepts u64 (");
+    assert!(ran.error.contains("); give an accepted type"), "{}", ran.error);
+    assert!(!ran.error.contains("::"), "a call of the library: {}", ran.error);
     drop(inbox);
     billing.leave().unwrap();
 }

@@ -28,6 +28,11 @@ impl Prefix {
         format!("/dev/shm/packetring.{}:{name}", self.0)
     }
 
+    /// The path of an object of a cluster, by its kind and name as in the name of its file.
+    pub(crate) fn cluster_file(&self, cluster: &str, object: &str) -> String {
+        self.file(&format!("{cluster}~{object}"))
+    }
+
     /// Leaves a ring, as a killed process does.
     pub(crate) fn leave(&self, name: &str) {
         let mut child = start_role("leave", &[&self.0, name]);
@@ -221,6 +226,14 @@ pub(crate) fn run_role() {
             println!("ready");
             let _ = std::io::stdin().read_line(&mut String::new());
             drop(worker);
+        }
+        ["crash", prefix, cluster, name] => {
+            let worker = Worker::builder().prefix(prefix).join(cluster, name).unwrap();
+            let _inbox = worker.inbox().unwrap();
+            worker.send_to(name, &7_u64).unwrap();
+            let _topic = worker.subscriber::<u64>("orders").unwrap();
+            let _server = worker.service::<u64, u64>("slow").unwrap();
+            std::process::exit(0);
         }
         ["take_one", prefix, service] => {
             let worker = packetring::Worker::builder().prefix(prefix).join("shop", "taker");
