@@ -51,8 +51,9 @@ impl TypeCache {
         }
     }
 
+    /// As [`index_of`](Self::index_of), of the type with this information.
     #[inline(never)]
-    fn look_up<F: Form<SendError, WaitingFor>>(
+    pub(crate) fn look_up<F: Form<SendError, WaitingFor>>(
         &mut self,
         sender: &Sender,
         info: &TypeInfo,
@@ -90,20 +91,6 @@ impl TypeCache {
         };
         self.last = Some((fingerprint, found));
         Ok((found, timeout))
-    }
-
-    /// Registers a type if it is new.
-    pub(crate) fn register(
-        &mut self,
-        sender: &Sender,
-        info: &TypeInfo,
-        timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        if self.find(info.fingerprint).is_none() {
-            let register = |registrar: &mut Registrar<'_>| registrar.register(info);
-            self.add(&sender.entry, info.fingerprint, register, timeout)?;
-        }
-        Ok(())
     }
 
     /// The indices of all types that are known, one bit each.

@@ -7,9 +7,9 @@ use super::AnyPublisher;
 use crate::channel::error::{SendError, SendFailure, TypeMismatch};
 use crate::channel::type_table;
 use crate::channel::untyped::MessageHeader;
+use crate::packet::Packet;
 #[cfg(feature = "dynamic")]
 use crate::packet::Unserializable;
-use crate::packet::{Packet, TypeInfo};
 use crate::segment::Segment;
 use crate::wait::Timeout;
 #[cfg(feature = "dynamic")]
@@ -26,10 +26,6 @@ pub(crate) trait Outgoing: Copy {
         publisher: &mut AnyPublisher,
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure>;
-
-    /// Registers its type. The first packet then needs no control lock.
-    fn register_in(self, publisher: &mut AnyPublisher, timeout: Timeout)
-    -> Result<(), SendFailure>;
 
     /// Publishes it with the index of its type. Returns its position.
     fn send_by(
@@ -54,14 +50,6 @@ impl<T: Packet> Outgoing for &T {
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
         publisher.types.index_of::<T, SendFailure>(&publisher.sender, timeout)
-    }
-
-    fn register_in(
-        self,
-        publisher: &mut AnyPublisher,
-        timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        publisher.register(&[T::TYPE], timeout)
     }
 
     #[inline(always)]
@@ -98,14 +86,6 @@ impl Outgoing for Value<'_> {
         // First: a part of a packet registers no type.
         archive_of(self)?;
         publisher.types.index_of_schema(&publisher.sender, self.schema(), timeout)
-    }
-
-    fn register_in(
-        self,
-        publisher: &mut AnyPublisher,
-        timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        self.index_in(publisher, timeout).map(drop)
     }
 
     fn send_by(
@@ -157,14 +137,5 @@ impl AnyPublisher {
             return SendError::Closed;
         }
         SendError::TypeRefused(Box::new(packet.refusal(&self.sender.entry.segment)))
-    }
-
-    /// Registers types now. Their first packets then need no control lock.
-    pub(crate) fn register(
-        &mut self,
-        types: &[TypeInfo],
-        timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        types.iter().try_for_each(|info| self.types.register(&self.sender, info, timeout))
     }
 }

@@ -1,7 +1,7 @@
 //! Entries of the type table are reused: a thousand versions of a packet, one after another, on
 //! each kind of ring.
 
-use crate::any::AnySubscriber;
+use crate::any::{AnyPublisher, AnySubscriber};
 use crate::channel::join::{self, Types};
 use crate::channel::untyped::{AckMode, DeadLetter, GroupReceiver, Receiver, Sender};
 use crate::channel::{CarriedType, Cursor, MessageHeader, RecvFailure, SendFailure, type_table};
@@ -21,6 +21,12 @@ pub(super) fn version(number: u32) -> TypeInfo {
     info.fingerprint = fingerprint(number);
     info.name = name(number);
     info
+}
+
+/// Registers a type before its first packet.
+fn register(publisher: &mut AnyPublisher, info: &TypeInfo) -> Result<(), ()> {
+    let index = publisher.types.look_up::<SendFailure>(&publisher.sender, info, Timeout::Zero);
+    index.map(drop).map_err(drop)
 }
 
 /// The name of a version. The names stay reachable, so that the address sanitizer sees no leak.
@@ -243,7 +249,7 @@ fn as_many_types_as_fit_are_used_at_one_time() {
         let mut publishers = Vec::new();
         for number in first..first + 64 {
             let mut publisher = ring.any_publisher().unwrap();
-            publisher.register(&[version(number)], Timeout::Zero).map_err(drop).unwrap();
+            register(&mut publisher, &version(number)).unwrap();
             publishers.push(publisher);
         }
         let refused = send(&ring, first + 64);
@@ -291,7 +297,7 @@ fn a_durable_subscriber_that_is_away_keeps_its_type_and_its_backlog() {
     // Other types come and go. None of them gets the entry of the old one.
     for number in 2..300 {
         let mut publisher = ring.any_publisher().unwrap();
-        publisher.register(&[version(number)], Timeout::Zero).map_err(drop).unwrap();
+        register(&mut publisher, &version(number)).unwrap();
     }
     let refused = join(&new).map(drop).unwrap_err();
     let OpenError::TypeMismatch { found, .. } = refused else { panic!("{refused}") };
@@ -319,7 +325,7 @@ fn a_packet_behind_an_open_claim_keeps_its_type() {
     send(&ring, 1).unwrap();
     for number in 2..200 {
         let mut publisher = ring.any_publisher().unwrap();
-        publisher.register(&[version(number)], Timeout::Zero).map_err(drop).unwrap();
+        register(&mut publisher, &version(number)).unwrap();
     }
     slow.begin().unwrap();
     slow.send_archive::<SendFailure>(&0_u32.to_le_bytes(), own, MessageHeader::NONE, Timeout::Zero)
@@ -444,14 +450,13 @@ fn the_type_of_a_dead_publisher_is_not_in_use() {
     let ring = Ring::builder().capacity(8192).heap().unwrap();
     let mut publisher = ring.any_publisher().unwrap();
     let (dead, _) = join_publisher(&ring, &Types::One(&version(0))).unwrap();
-    let mut register = |from: u32, to: u32| {
-        let types: Vec<_> = (from..to).map(version).collect();
-        publisher.register(&types, Timeout::Zero)
+    let mut register_all = |from: u32, to: u32| {
+        (from..to).try_for_each(|number| register(&mut publisher, &version(number)))
     };
-    register(1, 64).map_err(drop).unwrap();
-    assert!(register(64, 65).is_err());
+    register_all(1, 64).unwrap();
+    assert!(register_all(64, 65).is_err());
     // From here on it counts as dead. Its entry is freed twice, which changes nothing.
     dead.entry.release_liveness();
-    register(64, 65).map_err(drop).unwrap();
+    register_all(64, 65).unwrap();
     drop(dead);
 }

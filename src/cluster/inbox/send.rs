@@ -317,8 +317,8 @@ impl Worker {
         let reserved = sender.reserved(ring.settings().max_publishers);
         let mut endpoint = ring.any_publisher_leaving(reserved)?;
         endpoint.set_timeout(self.choices.join_timeout);
-        // The send that follows reports an error of the registration.
-        let _ = packet.register_in(&mut endpoint, timeout);
+        // Registers the type. The send that follows reports an error of the registration.
+        let _ = packet.index_in(&mut endpoint, timeout);
         Ok(endpoint)
     }
 }
