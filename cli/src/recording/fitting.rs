@@ -7,6 +7,7 @@ use crate::names;
 use crate::output::{Failure, Output};
 use crate::sending::packet;
 use crate::text;
+use packetring::Stop;
 use packetring::inspect::RingInspection;
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use packetring::packet::Fingerprint;
@@ -52,13 +53,14 @@ pub(super) fn check_types(
     files: &[PathBuf],
     stream: Option<&str>,
     object: &ObjectInfo,
+    stop: &Stop,
     output: &Output,
 ) -> Result<(), Failure> {
     let ring = packet::inspect(object)?;
     if ring.types.is_empty() {
         return Ok(());
     }
-    for (fingerprint, name) in recorded(files, stream, output)? {
+    for (fingerprint, name) in recorded(files, stream, stop, output)? {
         check_type(fingerprint, &name, &ring, &names::full(object))?;
     }
     Ok(())
@@ -99,6 +101,7 @@ fn check_type(
 fn recorded(
     files: &[PathBuf],
     meant: Option<&str>,
+    stop: &Stop,
     output: &Output,
 ) -> Result<BTreeMap<Fingerprint, String>, Failure> {
     let mut found = BTreeMap::new();
@@ -107,6 +110,9 @@ fn recorded(
         let (mut streams, mut types) = (HashMap::new(), HashMap::new());
         // The replay reports how the file ends.
         file.read(&mut progress, |entry| {
+            if stop.is_stopped() {
+                return Err(Failure::failed("ended by a signal: 0 packets replayed"));
+            }
             match *entry {
                 Entry::Stream { id, name, .. } => {
                     streams.insert(id, meant.is_none_or(|meant| meant == name));

@@ -102,7 +102,7 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Result<Outcome, Fai
         && let Some(object) = fitting::object(&packetring::inventory()?, to)
         && target::has_types(object.kind)
     {
-        fitting::check_types(&args.files, args.stream.as_deref(), object, output)?;
+        fitting::check_types(&args.files, args.stream.as_deref(), object, &stop, output)?;
     }
     let mut target = args.to.as_deref().map(|to| open(to, &stop)).transpose()?;
     if let Some(target) = &mut target {
