@@ -52,8 +52,8 @@ failpoints! {
     TypeUse,
     /// Join: the liveness lock is held. Next: take the entry.
     JoinOwner,
-    /// Join: a stamp of a batch was found that a dead publisher left. Next: erase it.
-    JoinErase,
+    /// Join, recovery: a stamp of a batch was found that a dead publisher left. Next: erase it.
+    EraseStamp,
     /// Join: the entry is taken. Next: store the cursor.
     JoinCursor,
     /// Join: the cursor gates publishers. Next: place it.

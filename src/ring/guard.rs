@@ -101,7 +101,7 @@ enum Packets {
     /// Packets of one descriptor, each `stride` bytes behind the one before it. The archive of the
     /// first one begins at `start`.
     Run { first: Taken, start: NonNull<u8>, stride: usize, count: usize },
-    /// In the reader's list, whose first packet has this address.
+    /// In the reader's list, whose first packet has this address. 0: nowhere.
     List(usize),
 }
 
@@ -209,23 +209,29 @@ impl<H: HoldsBatch> BatchGuard<'_, H> {
     /// of what is in flight tell that it is a prefix of what it was.
     #[cold]
     fn shorten(&mut self, count: usize) {
+        // If the endpoint or a check panics, the guard has no packets.
+        let packets = std::mem::replace(&mut self.packets, Packets::List(0));
         let reader = self.endpoint.cursor();
         let (ring, start) = (reader.memory().address(), reader.range().start);
-        let end = match &mut self.packets {
-            Packets::Run { stride, count: whole, .. } => {
-                *whole = count;
-                start + (count * *stride / SLOT) as u64
-            }
+        let end = match packets {
+            Packets::Run { stride, .. } => start + (count * stride / SLOT) as u64,
             Packets::List(_) => reader.list()[count].position,
         };
         self.endpoint.reader_mut().keep_first(count);
         let reader = self.endpoint.cursor();
         let is_kept = reader.memory().address() == ring && reader.range() == (start..end);
-        let is_listed = match self.packets {
-            Packets::Run { .. } => true,
-            Packets::List(list) => address(reader) == list && reader.list().len() == count,
+        let (packets, is_prefix) = match packets {
+            Packets::Run { first, start, stride, .. } => (
+                Packets::Run { first, start, stride, count },
+                reader.run() == Some((first, count as u64))
+                    && reader.memory().payload(first.position) == start,
+            ),
+            Packets::List(list) => {
+                (packets, address(reader) == list && reader.list().len() == count)
+            }
         };
-        assert!(is_kept && is_listed, "another batch than the one that was taken");
+        assert!(is_kept && is_prefix, "another batch than the one that was taken");
+        self.packets = packets;
     }
 }
 

@@ -137,11 +137,10 @@ impl PassiveReader {
         fence(Ordering::Acquire);
         let readable_from = self.readable_from();
         if readable_from > first {
-            // A stamp marks a packet boundary, however it was found.
             let found = copies.list.iter().map(|copied| copied.position);
             let next = found.chain(void).filter(|&position| position >= readable_from).min();
             copies.clear();
-            return self.skip(readable_from, next);
+            return self.skip(readable_from, next.filter(|&position| self.is_boundary(position)));
         }
         if stop == SlotState::Corrupt && copies.list.is_empty() {
             return Look::Corrupt;
@@ -176,6 +175,24 @@ impl PassiveReader {
         }
         self.at.go(&self.memory, next);
         Look::Skipped(next - before)
+    }
+
+    /// Returns true if a packet begins at a position where a stamp was seen, however it was found: a
+    /// step over a slot that is being overwritten leads anywhere.
+    ///
+    /// A stamp marks a packet, unless it is one of a [batch](super::claim) whose first packet is not
+    /// stamped. In an exclusive ring no step leads there. In a shared one the record of the claim
+    /// covers it, until the batch is visible, or until the stamps of the dead are erased.
+    fn is_boundary(&self, position: u64) -> bool {
+        let used = self.memory.head().membership.publishers.load(Ordering::Relaxed) as usize;
+        let is_claimed = self.memory.publishers().iter().take(used).any(|entry| {
+            // Both pair with the releases of a claim, and the position with that which clears it.
+            let start = entry.record.position.load(Ordering::Acquire);
+            let len = entry.record.len.load(Ordering::Acquire);
+            start <= position && position < start.saturating_add(len)
+        });
+        // Again: it may have been erased before the record was cleared.
+        !is_claimed && slot::is_stamped(&self.memory, self.at.to(&self.memory, position))
     }
 
     /// The lowest position whose slot no publisher may write to.

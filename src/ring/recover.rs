@@ -138,7 +138,12 @@ fn resolve(
     let at = StampedPosition::at(memory, x);
     let is_stamped = |&y: &u64| slot::is_stamped(memory, at.to(memory, y));
     let stop = match bound {
-        Bound::Batch(end) => end.min(tail).min(geometry.piece_end(x)),
+        Bound::Batch(end) => {
+            let end = end.min(tail).min(geometry.piece_end(x));
+            // An observer that was overrun takes a stamp without a record for a packet.
+            slot::erase_stamps(memory, x, end);
+            end
+        }
         Bound::Claim(end) => {
             let end = end.min(geometry.piece_end(x));
             (x + 1..end).find(is_stamped).unwrap_or(end)

@@ -19,7 +19,9 @@
 //! ```
 //!
 //! - **The stamp is stored last**, so a reader sees a packet as a whole or not at all. A position
-//!   is never used twice, so nothing has to be cleared for the next lap.
+//!   is never used twice, so nothing has to be cleared for the next lap. Only in a batch that its
+//!   publisher did not finish are there stamps that nobody may see: they are erased
+//!   ([`erase_stamps`]).
 //! - **The descriptor is one atomic word.** An evictor or a recoverer may read a slot that is being
 //!   rewritten. It checks the word that it reads, and a later compare-and-swap finds out that the
 //!   word meant nothing.
@@ -43,7 +45,7 @@ use super::geometry::{Geometry, span};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::{HEADER, MAX_TYPES, SLOT, Slot};
 use crate::segment::view::RingMemory;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 /// A position, and the salt of its lap. The hash is computed once per lap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Descriptor {
     }
 
     /// The word in a slot.
-    #[cfg(not(loom))]
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     #[inline]
     pub(super) fn word(self) -> u64 {
         self.0
@@ -301,9 +303,12 @@ pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
 /// would be a lap older, with another stamp.
 pub(crate) fn erase_stamps(memory: &RingMemory, first: u64, end: u64) {
     let at = StampedPosition::at(memory, first);
+    // Pairs with the fence in `PassiveReader::copy`: an observer that copied such a 0 sees the limit
+    // of the dead publisher, which this process saw with its entry.
+    fence(Ordering::Release);
     for position in first + 1..end {
         if is_stamped(memory, at.to(memory, position)) {
-            failpoint(Failpoint::JoinErase);
+            failpoint(Failpoint::EraseStamp);
             clear_stamp(memory, position);
         }
     }

@@ -88,7 +88,7 @@ pub(crate) fn carried(memory: &RingMemory, settings: &Settings) -> u64 {
                     types |= 1 << descriptor.type_index();
                 }
             }
-            // Behind the tail lies one packet at most.
+            // Behind the tail lies one packet at most, or a batch, whose packets have one type.
             SlotState::Unstamped | SlotState::Corrupt if at.position >= tail => break,
             SlotState::Unstamped | SlotState::Corrupt => {}
         }

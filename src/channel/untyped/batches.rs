@@ -1,6 +1,6 @@
 //! Several packets in one claim.
 //!
-//! Small packets that are byte copies of their values become visible together in an exclusive ring
+//! Small packets that are byte copies of their values become visible together
 //! (`ring::claim::batch`). Others are committed one by one.
 
 use super::publisher::Sender;
@@ -80,7 +80,8 @@ impl Sender {
     fn publish_copies(&mut self, archives: &[u8], descriptor: Descriptor, position: u64) {
         // All of them are written at once, as one large packet is.
         self.choose_copying(archives.len(), position);
-        let past_caches = self.scratch.copies.way() == Copying::PastCaches;
+        let way = self.scratch.copies.way();
+        let past_caches = archives.len() >= LARGE && way == Copying::PastCaches;
         self.writer.publish_copies(descriptor, archives, past_caches);
         failpoint(Failpoint::CommitWake);
     }

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A reader waits at the first packet. So it fetches no line that is still being written. And the
-//! lines behind the first packet may be written past the caches, with their stamps: nobody looks at
-//! them before.
+//! lines behind the first packet may be written past the caches, with their stamps. Whoever looks at a
+//! stamp there (recovery, a list of types in use) takes no packet for it; for an observer see
+//! [`observer`](crate::ring::observer).
 //!
 //! If the publisher dies before the last stamp, the stamps behind the first packet stay. What comes
 //! later must not uncover them: they belong to a batch that was never published. So the end of the
@@ -14,7 +15,8 @@
 //!
 //! - **Exclusive ring**: the successor erases the stamps up to that end ([`slot::erase_stamps`]),
 //!   before it publishes in their place.
-//! - **Shared ring**: [`recover`](crate::ring::recover) makes one void packet of the whole batch.
+//! - **Shared ring**: [`recover`](crate::ring::recover) erases them, too, and makes one void packet of
+//!   the whole batch.
 //!   The record says that all slots up to that end belong to the dead: it is stored after the claim
 //!   was won.
 //!
@@ -27,8 +29,8 @@
 use super::Writer;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::slot::{self, Descriptor, StampedPosition};
-#[cfg(not(loom))]
-use crate::segment::layout::SLOT;
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+use crate::segment::layout::{HEADER, SLOT};
 use crate::segment::settings::Claims;
 use crate::segment::view::RingMemory;
 use crate::sync::{Ordering, fence};
@@ -164,12 +166,17 @@ unsafe fn write_packet(
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if past_caches {
         failpoint(Failpoint::BatchStamp);
-        let slot = NonNull::from_ref(memory.slot(at.position)).cast();
-        // SAFETY: the caller's promise. A slot is aligned to its 64 bytes, and `archive` with the
-        // header is as long as the slots of the packet, or shorter.
-        unsafe { stream(slot, [at.stamp(), descriptor.word()], archive) };
+        // SAFETY: the caller's promise. The header is in front of the payload. A slot is aligned to
+        // its 64 bytes, and `archive` with the header is as long as the slots of the packet, or
+        // shorter.
+        unsafe {
+            let slot = memory.payload(at.position).sub(HEADER);
+            stream(slot, [at.stamp(), descriptor.word()], archive);
+        }
         return;
     }
+    #[cfg(any(not(target_arch = "x86_64"), miri))]
+    let _ = past_caches;
     // SAFETY: the caller's promise.
     unsafe { copy(archive, memory.payload(at.position)) };
     slot::commit(memory, at, descriptor, Failpoint::BatchStamp);

@@ -4,7 +4,7 @@
 //!  tail t ──► room? ──► record.len ──► record.position = t ──► CAS tail t → t + len
 //!                 │                                               │ failed: clear record, retry
 //!                 └► Full: the record is clear                    ▼
-//!                                  fill ──► stamp each packet, ascending ──► clear the record
+//!                                  fill ──► stamp each packet, a batch from its second one ──► clear the record
 //! ```
 //!
 //! - **Compare-and-swap, never fetch-add**: an addition cannot be undone when the ring is full.

@@ -2,7 +2,9 @@
 
 use super::boxes::{Boxes, fill, len_of, publish, receive};
 use crate::ring::observer::{Copies, Look, ObserveFrom, PassiveReader};
-use crate::ring::slot::Descriptor;
+use crate::ring::recover::{Voided, recover};
+use crate::ring::slot::{Descriptor, StampedPosition};
+use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
@@ -196,4 +198,40 @@ fn a_ring_that_is_removed_meanwhile_is_read_to_its_end() {
     assert_eq!(copies.list().len(), 1);
     assert_eq!(seen.copy_unless_removed(&mut copies, || false), Some(Look::Nothing));
     assert_eq!(seen.copy_unless_removed(&mut copies, || true), None);
+}
+
+/// An observer that is overrun steps over a slot that is being overwritten, and comes to a packet
+/// of a batch whose first packet is not stamped, because its publisher is at work or dead.
+#[test]
+fn an_observer_takes_nothing_of_a_batch_that_is_not_visible() {
+    for is_recovered in [false, true] {
+        let ring = Boxes::new(16, Claims::Shared, Overflow::Block);
+        let memory = ring.memory();
+        let (mut unfinished, mut other) = (ring.writer(0), ring.writer(1));
+        let mut seen = PassiveReader::new(ring.memory(), &ring.settings, ObserveFrom::Now);
+        for tag in 0..4 {
+            publish(&mut other, 1, tag).unwrap();
+        }
+        assert_eq!(tags(&mut seen), (Look::Packets, vec![0, 1, 2, 3]));
+        publish(&mut other, 1, 4).unwrap();
+        assert_eq!(unfinished.leave_batch(4), 5);
+        for tag in 9..18 {
+            publish(&mut other, 1, tag).unwrap();
+        }
+        // Three slots that begin at 18: the second word of slot 4 looks like a header of 100 bytes.
+        publish(&mut other, 3, 100).unwrap();
+        if is_recovered {
+            let geometry = ring.geometry();
+            let is_alive = |entry: EntryId| entry.index() != 0;
+            let mut voided = Voided::default();
+            recover(&memory, &geometry, 0, &is_alive, &mut voided);
+            assert_eq!(voided, Voided { packets: 1, slots: 4 });
+        }
+        // The observer loaded this stamp before it was overwritten.
+        memory.slot(4).stamp.store(StampedPosition::at(&memory, 4).stamp(), Ordering::Relaxed);
+        let (look, _) = tags(&mut seen);
+        assert!(matches!(look, Look::Skipped(_)), "{look:?}");
+        let (_, found) = tags(&mut seen);
+        assert!(found.iter().all(|&tag| tag >= 9), "{is_recovered}: {found:?}");
+    }
 }
