@@ -10,12 +10,14 @@
 
 mod support;
 
+use packetring::inspect::Inspection;
 use packetring::{
     OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, TrySendError,
     WaitingFor,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
+use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
@@ -273,11 +275,17 @@ fn processes_with_different_clocks_share_a_ring() {
     let mut echo = Peer::start_under(&DAY, &format!("echo {there} {back}"));
     echo.hear();
     let mut out = ring.publisher::<u64>().unwrap();
+    ring.sample_latency(NonZeroU32::new(1));
     for number in 0..100 {
         out.send_timeout(&number, LONG).unwrap();
         assert_eq!(*answers.recv_timeout(LONG).unwrap(), number);
     }
     assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
+    // Its clock is a day ahead, so no latency follows from a probe.
+    let objects = packetring::inventory().unwrap();
+    let object = objects.iter().find(|object| object.name == there).unwrap();
+    let Inspection::Ring(found) = object.inspect().unwrap() else { panic!("{object}") };
+    assert_eq!((found.latencies.count, found.latencies.ignored), (0, 100));
     echo.kill();
     assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvTimeoutError::Closed)));
     assert!(!matches!(ring.subscriber::<u64>(), Err(OpenError::Full { .. })));

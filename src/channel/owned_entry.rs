@@ -13,7 +13,7 @@ use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
-use crate::sys::{event::Event, futex, stop::Stop};
+use crate::sys::{event::Event, futex, machine, stop::Stop};
 use crate::trace::Hold;
 use crate::wait::{Deadline, JOINT, Listener, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
@@ -48,6 +48,8 @@ impl OwnedEntry {
     pub(crate) fn new(segment: Segment, entry_id: EntryId, waiter: Waiter) -> Self {
         let memory = segment.memory().clone();
         let fences = !futex::register_barrier();
+        // Now, as for the barrier: probes of latencies make no system call.
+        machine::time_namespace();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
         let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
         Self {
@@ -104,27 +106,18 @@ impl OwnedEntry {
         }
     }
 
-    /// Wakes sleeping subscribers. A publisher calls it after a store that they may wait for.
-    #[inline]
-    pub(crate) fn notify_subscribers(&mut self) {
-        if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
-            self.wake_sleepers();
-        }
-    }
-
-    /// As [`notify_subscribers`](Self::notify_subscribers), after a store of several packets.
-    #[inline]
-    pub(crate) fn notify_subscribers_of(&mut self, packets: usize) {
-        if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
-            self.wake_sleepers_for(packets);
-        }
+    /// Returns true if a publisher has to call [`wake_sleepers_for`](Self::wake_sleepers_for),
+    /// after a store that sleeping subscribers may wait for.
+    #[inline(always)]
+    pub(crate) fn must_notify_subscribers(&self) -> bool {
+        self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers))
     }
 
     /// Wakes sleeping publishers. A subscriber calls it after a store that they may wait for.
     #[inline]
     pub(crate) fn notify_publishers(&mut self) {
         if self.must_notify_publishers() {
-            self.wake_sleepers();
+            self.wake_sleepers_for(1);
         }
     }
 
@@ -134,15 +127,10 @@ impl OwnedEntry {
         self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Publishers))
     }
 
+    /// Wakes the other side after a store of so many packets, if a waiter has registered.
     #[cold]
     #[inline(never)]
-    fn wake_sleepers(&mut self) {
-        self.wake_sleepers_for(1);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wake_sleepers_for(&mut self, packets: usize) {
+    pub(crate) fn wake_sleepers_for(&mut self, packets: usize) {
         if !self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
             return;
         }

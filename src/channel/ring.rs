@@ -12,12 +12,14 @@ use super::waitable::Waitable;
 use crate::error::{Detachment, DisplayName, ObjectName, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, TypeInfo};
+use crate::ring::claim;
 use crate::ring::cursor::Cursor;
 use crate::ring::membership::RingState;
 use crate::segment::Segment;
 use crate::segment::settings::Settings;
 use crate::sync::Ordering;
 use crate::wait::{Sleep, Wait, Waiter};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A ring that this process is attached to.
@@ -110,6 +112,14 @@ impl Ring {
         let (types, ack_mode) = (Types::One(&T::TYPE), AckMode::DropUnlessPanicking);
         let (receiver, index) = join::durable(&self.segment, &types, name, ack_mode, self.wait)?;
         Ok(Subscriber::new(receiver, index))
+    }
+
+    /// Switches the sampling of latencies in this ring: one probe for about `every` slots of 64
+    /// bytes; `None`: no probes. Returns the setting before. See
+    /// [`ObjectInfo::sample_latency`](crate::inventory::ObjectInfo::sample_latency), which does the
+    /// same for any ring by its name, also for a topic, an inbox or a queue. Costs no system call.
+    pub fn sample_latency(&self, every: Option<NonZeroU32>) -> Option<NonZeroU32> {
+        claim::switch(self.segment.memory(), every)
     }
 
     /// Removes the durable subscriber of this name, and the packets that wait for it. Returns false

@@ -82,6 +82,8 @@ failpoints! {
     BatchStamp,
     /// Batch: all other packets are stamped. Next: stamp the first one.
     BatchHead,
+    /// Claim: the time of a probe is written. Next: stamp the probe.
+    ProbeStamp,
     /// Commit. Next: stamp padding.
     CommitPadding,
     /// Commit. Next: stamp the packet.

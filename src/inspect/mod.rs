@@ -44,12 +44,14 @@
 
 mod content;
 mod endpoint;
+mod latency;
 mod ring;
 
 pub use crate::ring::counters::Counters;
 pub use crate::ring::snapshot::Lag;
 pub use content::{BoardInspection, CallAreaInspection, CellInfo, DirectoryInspection};
 pub use endpoint::{EndpointInfo, EndpointRole, InFlight, OpenClaim};
+pub use latency::{LatencyBucket, LatencySnapshot};
 pub use ring::{
     GateHolder, QueueBacklog, RingGate, RingInspection, RingStatus, RingType, SleepCounts,
 };

@@ -1,7 +1,9 @@
 //! Rings: plain rings, topics, inboxes, queues, requests and events.
 
 use super::endpoint::{EndpointInfo, Source, indices};
+use super::latency::LatencySnapshot;
 use crate::channel::CarriedType;
+use crate::ring::claim;
 use crate::ring::gate::Gate;
 use crate::ring::membership::{RingState, SHARED};
 use crate::ring::snapshot::{self, Lag};
@@ -12,6 +14,7 @@ use crate::segment::settings::Settings;
 use crate::sync::Ordering;
 use crate::sys::machine;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A ring: a plain one, a topic, an inbox, a queue, the requests of a service, or the events of a
@@ -42,6 +45,11 @@ pub struct RingInspection {
     /// How far publishers may go. `None` if endpoints joined all the time while the entries were
     /// read.
     pub gate: Option<RingGate>,
+    /// One probe for about so many slots: latencies are
+    /// [sampled](crate::inventory::ObjectInfo::sample_latency). `None`: they are not.
+    pub sampling: Option<NonZeroU32>,
+    /// The latencies that were sampled since the ring was made.
+    pub latencies: Box<LatencySnapshot>,
     /// Sleeps of subscribers.
     pub readers: SleepCounts,
     /// Sleeps of publishers.
@@ -159,6 +167,8 @@ impl RingInspection {
             endpoints,
             queue: found.shared.map(|at| QueueBacklog { position: at.position, lag: at.lag }),
             gate,
+            sampling: claim::switched(memory),
+            latencies: Box::new(LatencySnapshot::of(memory)),
             readers: SleepCounts::of(&head.readers.event_count),
             writers: SleepCounts::of(&head.writers),
             last_death: last_death(segment),

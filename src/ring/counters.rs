@@ -58,6 +58,13 @@ pub struct Counters {
     /// Entries of dead endpoints that it cleared, and of those that could not free them when they
     /// left.
     pub recoveries: u64,
+    /// Subscriber or consumer: latencies that it measured, while they were sampled
+    /// ([`ObjectInfo::sample_latency`](crate::inventory::ObjectInfo::sample_latency)).
+    pub latencies: u64,
+    /// The sum of these latencies. It wraps around after 584 years.
+    pub latency_sum: Duration,
+    /// The largest of these latencies.
+    pub latency_max: Duration,
 }
 
 /// Takes an entry of a publisher for this process.
@@ -69,19 +76,22 @@ pub(super) fn begin_publisher(entry: &PublisherEntry) {
 }
 
 /// Takes an entry of a subscriber for this process.
-pub(super) fn begin_subscriber(entry: &SubscriberEntry) {
-    entry.details.owner.change(|| begin(entry));
+pub(super) fn begin_subscriber(memory: &RingMemory, index: usize) {
+    memory.subscribers()[index].details.owner.change(|| begin(memory, index));
 }
 
 /// Takes the entry of a subscriber that left a cursor at `position`.
-pub(super) fn begin_at(entry: &SubscriberEntry, settings: &Settings, position: u64) {
+pub(super) fn begin_at(memory: &RingMemory, settings: &Settings, index: usize, position: u64) {
+    let entry = &memory.subscribers()[index];
     entry.details.owner.change(|| {
-        begin(entry);
+        begin(memory, index);
         count_from(entry, settings, position);
     });
 }
 
-fn begin(entry: &SubscriberEntry) {
+fn begin(memory: &RingMemory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    memory.latency().begin(index);
     entry.received.begin();
     entry.counts.begin(entry.details.evictions_counted.load(Ordering::Relaxed));
 }
@@ -103,7 +113,9 @@ pub(super) fn settle(entry: &SubscriberEntry) {
 
 /// Moves the counters of a consumer to its new entry.
 #[cfg(not(loom))]
-pub(super) fn move_to(from: &SubscriberEntry, to: &SubscriberEntry) {
+pub(super) fn move_to(memory: &RingMemory, from: usize, to: usize) {
+    memory.latency().move_to(from, to);
+    let [from, to] = [from, to].map(|index| &memory.subscribers()[index]);
     from.received.move_to(&to.received);
     from.counts.move_to(&to.counts);
     let since = from.details.owner.since.load(Ordering::Relaxed);
@@ -126,9 +138,7 @@ pub(crate) fn snapshot(memory: &RingMemory, entry_id: EntryId) -> Option<Counter
     };
     Some(of_one_owner(owner, || match entry_id {
         EntryId::Publisher(index) => of_publisher(memory, &memory.publishers()[index]),
-        EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => {
-            of_subscriber(&memory.subscribers()[index])
-        }
+        EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => of_subscriber(memory, index),
     }))
 }
 
@@ -157,12 +167,23 @@ fn of_publisher(memory: &RingMemory, entry: &PublisherEntry) -> Counters {
     Counters { full, evicted, ..of_both(traffic, entry.details.counts.events.read()) }
 }
 
-fn of_subscriber(entry: &SubscriberEntry) -> Counters {
+fn of_subscriber(memory: &RingMemory, index: usize) -> Counters {
+    let entry = &memory.subscribers()[index];
     let traffic = entry.received.read(|| cursor(entry));
     let [missed, skipped, redelivered, evicted_before] = entry.counts.read();
     let evicted = entry.details.evictions_counted.load(Ordering::Acquire);
     let evicted = evicted.wrapping_sub(evicted_before);
     let both = of_both(traffic, entry.counts.events.read());
+    #[cfg(not(loom))]
+    let both = {
+        let latency = memory.latency().of_reader(index);
+        Counters {
+            latencies: latency.count,
+            latency_sum: Duration::from_nanos(latency.sum),
+            latency_max: Duration::from_nanos(latency.largest),
+            ..both
+        }
+    };
     Counters { missed, skipped, redelivered, evicted, ..both }
 }
 

@@ -216,7 +216,7 @@ pub(super) fn join_subscriber(
     let entry = &memory.subscribers()[index];
     failpoint(Failpoint::JoinOwner);
     raise(&memory.head().membership.subscribers, index);
-    counters::begin_subscriber(entry);
+    counters::begin_subscriber(memory, index);
     OwnerState::Joining.set(&entry.details.owner);
     failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
@@ -261,7 +261,7 @@ pub(super) fn join_consumer(memory: &RingMemory, index: usize) {
     entry.cursor.store(NOWHERE, Ordering::Release);
     entry.consumer.begin();
     raise(&memory.head().membership.subscribers, index);
-    counters::begin_subscriber(entry);
+    counters::begin_subscriber(memory, index);
     OwnerState::Consumer.set(&entry.details.owner);
     failpoint(Failpoint::JoinCursor);
     // A scan that read the number of used entries before may read the shared cursor after this
@@ -275,7 +275,7 @@ pub(super) fn join_cell_reader(memory: &RingMemory, index: usize) {
     failpoint(Failpoint::JoinOwner);
     // A writer's scan that reads the number of used entries before missed no pin.
     raise(&memory.head().membership.subscribers, index);
-    counters::begin_subscriber(entry);
+    counters::begin_subscriber(memory, index);
     OwnerState::Taken.set(&entry.details.owner);
 }
 
@@ -293,7 +293,7 @@ pub(super) fn join_cell_writer(memory: &RingMemory, index: usize) {
 pub(super) fn succeed_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     entry.consumer.begin();
-    counters::begin_subscriber(entry);
+    counters::begin_subscriber(memory, index);
     OwnerState::Consumer.set(&entry.details.owner);
 }
 
@@ -322,7 +322,7 @@ pub(super) fn succeed(memory: &RingMemory, settings: &Settings, index: usize) ->
     // Clears the predecessor's pin, if there is one. No process moves a pinned cursor, and pins are
     // cleared only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
-    counters::begin_at(entry, settings, stood);
+    counters::begin_at(memory, settings, index, stood);
     let redelivered_below = Some(entry.details.durable.handed_out());
     Joined { position: stood, loss: LossCounter::succeed(&entry.details), redelivered_below }
 }

@@ -177,10 +177,10 @@ impl PassiveReader {
         Look::Skipped(next - before)
     }
 
-    /// Returns true if a packet begins at a position where a stamp was seen, however it was found: a
-    /// step over a slot that is being overwritten leads anywhere.
+    /// Returns true if a packet begins at a position where a stamp was seen, however it was found.
+    /// A step over a slot that is being overwritten leads anywhere.
     ///
-    /// A stamp marks a packet, unless it is one of a [batch](super::claim) whose first packet is not
+    /// A stamp marks a packet, unless it lies in a [batch](super::claim) whose first packet is not
     /// stamped. In an exclusive ring no step leads there. In a shared one the record of the claim
     /// covers it, until the batch is visible, or until the stamps of the dead are erased.
     fn is_boundary(&self, position: u64) -> bool {

@@ -107,6 +107,9 @@ pub(crate) enum Kind {
 pub(crate) const TAG_BITS: u32 = 23;
 /// The bit of a void packet in a descriptor.
 const VOID: u64 = 1 << 40;
+/// The bit of a void packet that is a probe: the lowest one of the tag, which other void packets do
+/// not have.
+const PROBE: u64 = 1 << 41;
 
 /// The header of a packet without its stamp, as one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,6 +135,9 @@ impl Descriptor {
         let len = slots * SLOT as u64 - HEADER as u64;
         Self(u64::from(len as u32) | VOID)
     }
+
+    /// The descriptor of a probe: a void packet of one slot with a time (`ring::claim::probe`).
+    pub(crate) const PROBE: Self = Self((SLOT - HEADER) as u64 | VOID | PROBE);
 
     /// The descriptor in a slot's word, if it equals this one but for the tag, which is 0 here.
     #[inline(always)]
@@ -296,7 +302,7 @@ pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
     memory.slot(position).stamp.store(0, Ordering::Relaxed);
 }
 
-/// Erases the stamps behind `first` and below `end`, which is at most a lap above it: stamps that a
+/// Erases the stamps behind `first` and below `end`, which is at most a lap above it: those that a
 /// dead publisher left behind the unstamped first packet of a batch.
 ///
 /// Only stamps of these positions are erased. So no reader has such a slot in flight: its packet
@@ -355,5 +361,7 @@ mod tests {
         assert_eq!((with_tag.len(), with_tag.type_index()), (u32::MAX, 63));
         assert_eq!(with_tag.tag(), 0x40_8001);
         assert_eq!(with_tag.kind(), Kind::Data);
+        assert_eq!((Descriptor::PROBE.kind(), Descriptor::PROBE.span()), (Kind::Void, 1));
+        assert_ne!(Descriptor::PROBE, Descriptor::void(1));
     }
 }

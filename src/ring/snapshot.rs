@@ -75,17 +75,26 @@ impl OwnerSnapshot {
 
     /// Returns true if the entry still has this owner, alive or dead.
     pub(crate) fn is_current(&self, memory: &RingMemory, id: EntryId) -> bool {
-        let owner = match id {
-            EntryId::Publisher(index) => memory.publishers().get(index).map(|it| &it.details.owner),
-            EntryId::Subscriber(index) => {
-                memory.subscribers().get(index).map(|it| &it.details.owner)
-            }
-            EntryId::WorkerSlot(_) => None,
-        };
-        owner.is_some_and(|owner| {
+        owner(memory, id).is_some_and(|owner| {
             OwnerState::of(owner) != OwnerState::Free
                 && owner.pid.load(Ordering::Relaxed) == self.pid
         })
+    }
+}
+
+/// The owner of an entry; `None` without such an entry.
+fn owner(memory: &RingMemory, id: EntryId) -> Option<&EntryOwner> {
+    match id {
+        EntryId::Publisher(index) => memory.publishers().get(index).map(|it| &it.details.owner),
+        EntryId::Subscriber(index) => memory.subscribers().get(index).map(|it| &it.details.owner),
+        EntryId::WorkerSlot(_) => None,
+    }
+}
+
+impl RingMemory {
+    /// Process id in an entry, which its owner wrote; 0 if there is no such entry.
+    pub(crate) fn owner_pid(&self, entry_id: EntryId) -> u32 {
+        owner(self, entry_id).map_or(0, |owner| owner.pid.load(Ordering::Relaxed))
     }
 }
 

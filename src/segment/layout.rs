@@ -21,6 +21,7 @@
 //!           │ schema text                          32 KiB                  │ control lock holder
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
 //!           │ CallCell × call_cells                128 bytes each          │ caller, one server
+//!           │ latencies, of a ring                 984 bytes + 24 a reader │ readers that sample
 //!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
 //!           │ CellHead × cells, of a board         128 bytes each          │ writers, waiters
 //!           │ Slot × buffers, of a board           64 bytes each           │ writers
@@ -149,7 +150,7 @@ pub(crate) struct Readers {
     pub(crate) state: AtomicU32,
 }
 
-/// Words that are written only under the control lock.
+/// Words that are written only under the control lock, except `sampling`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
@@ -171,6 +172,9 @@ pub(crate) struct Membership {
     pub(crate) types: AtomicU64,
     /// Counts the types that were registered. It never falls. Stored with release after the entry.
     pub(crate) registrations: AtomicU64,
+    /// Slots for one probe of latencies (`ring::claim::probe`); 0: none. Written by a process that
+    /// switches sampling, with or without the control lock. Publishers load it in their slow path.
+    pub(crate) sampling: AtomicU64,
 }
 
 /// The entry of one publisher.

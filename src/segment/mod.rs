@@ -20,6 +20,7 @@ pub(crate) mod counters;
 pub(crate) mod entry;
 pub(crate) mod inventory;
 pub(crate) mod kept;
+pub(crate) mod latency;
 pub(crate) mod layout;
 pub(crate) mod name;
 pub(crate) mod roles;

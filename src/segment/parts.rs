@@ -100,6 +100,7 @@ impl SegmentParts {
                 part::<PublisherEntry>(base, places.publishers, settings.max_publishers),
                 part::<SubscriberEntry>(base, places.subscribers, settings.max_subscribers),
                 part::<Slot>(base, places.slots, settings.capacity / SLOT),
+                part::<AtomicU64>(base, places.latency, settings.latency_words()),
                 salt,
             )
         };

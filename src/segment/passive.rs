@@ -3,6 +3,7 @@
 //! Guarantees:
 //!
 //! - No lock is taken and nothing is stored: the mapping is read-only. No process finds out.
+//!   [`PassiveSegment::change`] is the exception.
 //! - Each word of the geometry is checked as when a process attaches, and the checked copy is used.
 //!
 //! Only a segment that is ready is mapped. No object is made shorter, so the mapping keeps its
@@ -26,9 +27,14 @@ use super::view::{CallMemory, RingMemory};
 use crate::error::OpenError;
 use crate::sync::Ordering;
 use crate::sys::fork::UnsharedFd;
+use crate::sys::lock::LockLimit;
 use crate::sys::{lock, shm};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for the control lock of a segment that is changed.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A segment of this layout, mapped for reading.
 #[derive(Debug)]
@@ -138,6 +144,33 @@ impl PassiveSegment {
         let identity = &self.parts.head().identity;
         !matches!(identity.state(name), Ok(State::Ready))
             || identity.salt.load(Ordering::Relaxed) != self.parts.salt()
+    }
+
+    /// Does `work` with a view that can be written to, under the control lock.
+    /// [`NotFound`](OpenError::NotFound) if the segment was removed, and [`Busy`](OpenError::Busy)
+    /// if another process held the lock for a second.
+    pub(crate) fn change<R>(
+        self,
+        name: &Name,
+        work: impl FnOnce(&RingMemory) -> R,
+    ) -> Result<R, OpenError> {
+        let system = |action, error| OpenError::system(action, shm::path(&name.object()), error);
+        let limit = LockLimit::timeout(CHANGE_TIMEOUT);
+        if !lock::exclusive_within(self.fd.as_fd(), CONTROL, &limit)
+            .map_err(|error| system("lock", error))?
+        {
+            let holder = self.parts.head().membership.lock_holder.load(Ordering::Relaxed);
+            return Err(OpenError::Busy { name: name.shown(), pid: Some(holder) });
+        }
+        // A segment is removed under the control lock. It is released with the descriptor.
+        if self.is_removed(name) {
+            return Err(object::not_found(name));
+        }
+        let map = SecondMap::open(self.fd.as_fd(), self.parts.len())
+            .map_err(|error| system("map", error))?;
+        let parts = SegmentParts::new(Arc::new(map), *self.settings(), self.parts.salt())
+            .ok_or_else(|| object::not_found(name))?;
+        Ok(work(parts.memory()))
     }
 
     /// Returns true if a process holds the liveness lock of an entry, which may be this process.

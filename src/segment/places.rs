@@ -9,6 +9,7 @@ use super::layout::{
     TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
+use crate::sync::AtomicU64;
 use crate::sys::{event, page_size};
 use std::mem::{align_of, offset_of, size_of};
 
@@ -52,6 +53,8 @@ pub(crate) struct Places {
     pub(crate) schema: usize,
     pub(crate) worker_slots: usize,
     pub(crate) call_cells: usize,
+    /// The words of latencies, of which there may be none.
+    pub(crate) latency: usize,
     pub(crate) events: usize,
     pub(crate) cells: usize,
     pub(crate) buffers: usize,
@@ -81,8 +84,10 @@ impl Places {
         let worker_slots = schema.checked_add(part(SCHEMA_WORDS * 8))?;
         let call_cells = worker_slots
             .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
-        let events_at =
+        let latency =
             call_cells.checked_add(settings.call_cells.checked_mul(size_of::<CallCell>())?)?;
+        let latency_len = settings.latency_words() * size_of::<AtomicU64>();
+        let events_at = latency.checked_add(latency_len)?.checked_next_multiple_of(128)?;
         let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
         let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
         let cells = events_at.checked_add(events_len)?.checked_next_multiple_of(128)?;
@@ -99,6 +104,7 @@ impl Places {
             schema,
             worker_slots,
             call_cells,
+            latency,
             events: events_at,
             cells,
             buffers,

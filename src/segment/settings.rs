@@ -1,6 +1,8 @@
 //! Settings of a ring: size, claim kind, behaviour when it is full. They are fixed when the segment
 //! is made. `segment::identity` stores them.
 
+#[cfg(not(loom))]
+use super::latency;
 use std::fmt;
 
 /// The number of publishers and how they claim slots.
@@ -218,6 +220,13 @@ impl Settings {
     /// Slots of all buffers of a board. `None` if the number overflows.
     pub(crate) fn buffer_slots(&self) -> Option<usize> {
         self.cells.checked_mul(self.cell_buffers)?.checked_mul(self.buffer_span())
+    }
+
+    /// Words of latencies: none in a directory, a board and a call area.
+    #[cfg(not(loom))]
+    pub(crate) fn latency_words(&self) -> usize {
+        let is_ring = self.cells == 0 && self.call_cells == 0 && self.worker_slots == 0;
+        if is_ring { latency::words(self.max_subscribers) } else { 0 }
     }
 }
 

@@ -12,10 +12,12 @@ use super::entry::EntryId;
 pub(crate) use super::kept::Owner;
 #[cfg(not(loom))]
 use super::kept::{KeptEventCount, KeptWords};
+use super::latency::LatencyWords;
 #[cfg(not(loom))]
 use super::layout::{CallCell, SHORT_REPLY, SLOT};
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use super::settings::Settings;
+use crate::sync::AtomicU64;
 #[cfg(not(loom))]
 use crate::sync::Ordering;
 use std::hash::Hasher;
@@ -28,8 +30,8 @@ const KEY: u64 = u64::from_le_bytes(*b"pktring\0");
 ///
 /// # Invariants
 ///
-/// 1. `head`, `publishers`, `subscribers` and `slots` are valid for shared access as long as
-///    `owner` lives.
+/// 1. `head`, `publishers`, `subscribers`, `slots` and `latency` are valid for shared access as
+///    long as `owner` lives.
 /// 2. `slots` points to `mask + 1` slots, and `mask + 1` is a power of two.
 #[derive(Clone, Debug)]
 pub(crate) struct RingMemory {
@@ -37,6 +39,7 @@ pub(crate) struct RingMemory {
     publishers: NonNull<[PublisherEntry]>,
     subscribers: NonNull<[SubscriberEntry]>,
     slots: NonNull<Slot>,
+    latency: NonNull<[AtomicU64]>,
     mask: u64,
     salt: u64,
     owner: Owner,
@@ -59,6 +62,7 @@ impl RingMemory {
         publishers: &[PublisherEntry],
         subscribers: &[SubscriberEntry],
         slots: &[Slot],
+        latency: &[AtomicU64],
         salt: u64,
     ) -> Self {
         debug_assert!(slots.len().is_power_of_two());
@@ -67,6 +71,7 @@ impl RingMemory {
             publishers: NonNull::from(publishers),
             subscribers: NonNull::from(subscribers),
             slots: NonNull::from(slots).cast(),
+            latency: NonNull::from(latency),
             mask: slots.len() as u64 - 1,
             salt,
             owner,
@@ -99,15 +104,11 @@ impl RingMemory {
         unsafe { self.subscribers.as_ref() }
     }
 
-    /// Process id in an entry, which its owner wrote; 0 if there is no such entry.
-    #[cfg(not(loom))]
-    pub(crate) fn owner_pid(&self, entry_id: EntryId) -> u32 {
-        let owner = match entry_id {
-            EntryId::Publisher(index) => self.publishers().get(index).map(|it| &it.details.owner),
-            EntryId::Subscriber(index) => self.subscribers().get(index).map(|it| &it.details.owner),
-            EntryId::WorkerSlot(_) => None,
-        };
-        owner.map_or(0, |owner| owner.pid.load(Ordering::Relaxed))
+    /// The words of latencies: none, except in a ring.
+    #[inline]
+    pub(crate) fn latency(&self) -> LatencyWords<'_> {
+        // SAFETY: valid by invariant 1; `self` keeps the owner.
+        LatencyWords::new(unsafe { self.latency.as_ref() })
     }
 
     /// The slot at a position.
@@ -174,6 +175,13 @@ impl RingMemory {
         unsafe { self.slots.add(self.index(position)).cast::<u8>().add(super::layout::HEADER) }
     }
 
+    /// The first 8-byte words of payload at a position: the time of a probe.
+    #[cfg(not(loom))]
+    pub(crate) fn probe_words(&self, position: u64) -> [&AtomicU64; 2] {
+        // SAFETY: both are in the slot; valid by invariant 1, and `self` keeps the owner.
+        [0, 1].map(|at| unsafe { self.payload(position).cast::<AtomicU64>().add(at).as_ref() })
+    }
+
     /// Copies of the 16-byte words that hold the first `len` payload bytes of the packet at a
     /// position, also while another process writes them: each half of a word is one atomic load.
     ///
@@ -188,7 +196,7 @@ impl RingMemory {
     ) -> impl ExactSizeIterator<Item = u128> + use<'_> {
         let room = (self.capacity() as usize - self.index(position)) * SLOT;
         assert!(super::layout::HEADER + len <= room, "a packet beyond the end of the ring");
-        let start = self.payload(position).cast::<crate::sync::AtomicU64>();
+        let start = self.payload(position).cast::<AtomicU64>();
         // Header and room are multiples of 16, so the last word lies within the room, too.
         (0..len.div_ceil(size_of::<u128>())).map(move |index| {
             // SAFETY: within the slots, as checked above; valid by invariant 1, and `self` keeps

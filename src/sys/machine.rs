@@ -30,6 +30,15 @@ pub(crate) fn monotonic() -> u64 {
     now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000) + now.tv_nsec.unsigned_abs()
 }
 
+/// Returns a number of the time namespace of this process, which shifts its monotonic clock; 0 if
+/// the system does not tell. The first call determines it, by one system call. A forked child that
+/// has another namespace keeps the number.
+pub(crate) fn time_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    static NAMESPACE: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *NAMESPACE.get_or_init(|| fs::metadata("/proc/self/ns/time").map_or(0, |file| file.ino()))
+}
+
 /// Returns 64 random bits from the kernel.
 pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0_u8; 8];

@@ -34,11 +34,12 @@ pub(crate) fn damage_words(object: &Object, choices: &mut Choices<'_>) {
     if layout.call_cell_count > 0 && choices.one_in(2) {
         return damage_word(object, choices, &layout.call_cell_words());
     }
-    match choices.below(9) {
+    match choices.below(10) {
         0..3 => damage_word(object, choices, &layout.head()),
         3..6 => damage_word(object, choices, &layout.entries()),
         6 if layout.call_cell_count == 0 => damage_word(object, choices, &layout.type_words()),
         7 => forge_claim(object, choices),
+        8 if layout.latency_count > 0 => damage_word(object, choices, &layout.latency_words()),
         _ => forge_subscriber(object, choices),
     }
 }
@@ -114,7 +115,8 @@ fn commit(object: &Object, choices: &mut Choices<'_>, at: u64) {
         4 => u32::MAX,
         _ => choices.word() as u32,
     };
-    let type_index = choices.pick(&[0, 0, 0, 1, 63, 64, u16::MAX]);
+    // 0x300: a probe.
+    let type_index = choices.pick(&[0, 0, 0, 1, 63, 64, 0x300, u16::MAX]);
     let kind = choices.pick(&[0, 0, 0, 1, 1, 2, 0x100, u16::MAX]);
     let descriptor = u64::from(len) | u64::from(type_index) << 32 | u64::from(kind) << 48;
     let [stamp, header, ..] = object.layout.slot_words(at);

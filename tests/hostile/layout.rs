@@ -38,6 +38,9 @@ pub(crate) struct Layout {
     /// Number and offset of the call cells of a call area.
     pub(crate) call_cell_count: u64,
     pub(crate) call_cells: u64,
+    /// Offset of the words of latencies, and their number: none, except in a ring.
+    pub(crate) latency: u64,
+    pub(crate) latency_count: u64,
     /// Number and offset of the cells of a board.
     pub(crate) cell_count: u64,
     pub(crate) cells: u64,
@@ -81,9 +84,12 @@ impl Layout {
         let schema = links + LINKS * with_types;
         let worker_slots = schema + SCHEMA * with_types;
         let call_cells = worker_slots + worker_slot_count * WORKER_SLOT;
-        // Events would come before the cells.
-        let cells = call_cells + call_cell_count * CALL_CELL;
+        let latency = call_cells + call_cell_count * CALL_CELL;
         let (cell_count, cell_buffers) = (word(112) & u64::from(u32::MAX), word(112) >> 32);
+        let is_ring = worker_slot_count == 0 && call_cell_count == 0 && cell_count == 0;
+        let latency_count = if is_ring { 123 + 3 * max_subscribers } else { 0 };
+        // Events would come before the cells.
+        let cells = (latency + latency_count * 8).next_multiple_of(128);
         let span = (HEADER + word(120)).div_ceil(SLOT);
         let buffers = cells + cell_count * CELL;
         let words_end = buffers + cell_count * cell_buffers * span * SLOT;
@@ -100,6 +106,8 @@ impl Layout {
             worker_slots,
             call_cell_count,
             call_cells,
+            latency,
+            latency_count,
             cell_count,
             cells,
             cell_buffers,
@@ -138,7 +146,7 @@ impl Layout {
         let mut words = vec![word(TAIL), word(OLDEST)];
         words.extend([384, 388, 392, 512, 516].map(half));
         words.extend((0..4).map(|index| half(640 + index * 4)));
-        words.extend([656, 672, 680].map(word));
+        words.extend([656, 672, 680, 688].map(word));
         words
     }
 
@@ -196,6 +204,12 @@ impl Layout {
     pub(crate) fn buffer(&self, cell: u64, buffer: u64) -> u64 {
         let index = cell % self.cell_count * self.cell_buffers + buffer % self.cell_buffers;
         self.buffers + index * self.span * SLOT
+    }
+
+    /// Some words of latencies: those of the histogram, and of the first readers.
+    pub(crate) fn latency_words(&self) -> Vec<Word> {
+        let words = (0..4).chain(120..130).filter(|index| *index < self.latency_count);
+        words.map(|index| word(self.latency + index * 8)).collect()
     }
 
     /// The words of all cells: value, lock, event count, length of the key, key.

@@ -8,6 +8,7 @@ use packetring::{
 };
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Limit of the operations of a case.
@@ -131,13 +132,14 @@ fn add<E>(list: &mut Vec<E>, joined: Result<E, OpenError>) {
 
 /// Runs a query or a management operation on the ring.
 pub(crate) fn query(ring: &Ring, choices: &mut Choices<'_>) {
-    match choices.below(8) {
+    match choices.below(9) {
         0 | 1 => assert!(ring.types().len() <= 64),
         2 => assert!(ring.subscribers() <= ring.settings().max_subscribers),
         3 => drop(black_box(ring.remove_durable("shop"))),
         4 => drop(black_box(Ring::attach(ring.name()))),
         5 => drop(black_box(Ring::remove(ring.name()))),
         6 if choices.one_in(8) => drop(black_box(ring.close())),
+        7 => drop(black_box(ring.sample_latency(NonZeroU32::new(choices.pick(&[0, 1, 1, 5]))))),
         _ => drop(black_box(format!("{ring:?}"))),
     }
 }

@@ -58,7 +58,7 @@ impl Sender {
         {
             self.publish_copies(archives, Descriptor::data(len, type_index), position);
             *sent += count;
-            self.entry.notify_subscribers_of(count);
+            self.notify_subscribers(count);
             return Ok(());
         }
         let len = T::FLAT_LEN.unwrap_or_else(|| lens.into_iter().max().unwrap_or(0));
@@ -71,7 +71,7 @@ impl Sender {
             }
         }
         *sent += count;
-        self.entry.notify_subscribers_of(count);
+        self.notify_subscribers(count);
         Ok(())
     }
 

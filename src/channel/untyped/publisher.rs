@@ -66,7 +66,7 @@ impl Sender {
             );
             if let Some(sent) = sent {
                 failpoint(Failpoint::CommitWake);
-                self.entry.notify_subscribers();
+                self.notify_subscribers(1);
                 return Ok(sent.map_err(SendError::from)?);
             }
         }
@@ -143,7 +143,7 @@ impl Sender {
         });
         failpoint(Failpoint::CommitWake);
         // Readers continue behind a void packet, so they are woken for it too.
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
         Ok(filled?)
     }
 
@@ -166,7 +166,7 @@ impl Sender {
             Ok::<(), Unserializable>(())
         });
         let position = filled.map_err(|error| self.aborted(error))?;
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
         Ok(position)
     }
 
@@ -180,7 +180,7 @@ impl Sender {
     ) -> Result<u64, SendError> {
         let position = self.fill(prefix, value, descriptor)?;
         failpoint(Failpoint::CommitWake);
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
         Ok(position)
     }
 
@@ -212,7 +212,7 @@ impl Sender {
     #[inline(never)]
     fn aborted(&mut self, error: Unserializable) -> SendError {
         // Readers continue behind a void packet, so they are woken for it too.
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
         error.into()
     }
 
@@ -307,12 +307,12 @@ impl HoldsClaim for Sender {
     fn abandon(&mut self) {
         self.writer.abandon();
         // Readers continue behind a void packet, so they are woken for it too.
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
     }
 
     fn commit(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.writer.commit(descriptor);
-        self.entry.notify_subscribers();
+        self.notify_subscribers(1);
         position
     }
 }

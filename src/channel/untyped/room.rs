@@ -27,6 +27,22 @@ use crate::wait::{Deadline, Listener, PENDING, Subject, Timeout, Wait, wait_unti
 use std::time::Instant;
 
 impl Sender {
+    /// Wakes sleeping subscribers, after a store of so many packets. A switch of sampling counts as
+    /// a sleeper.
+    #[inline]
+    pub(super) fn notify_subscribers(&mut self, packets: usize) {
+        if self.entry.must_notify_subscribers() {
+            self.wake_subscribers(packets);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_subscribers(&mut self, packets: usize) {
+        self.entry.wake_sleepers_for(packets);
+        self.writer.notice_sampling();
+    }
+
     /// Waits for room for one packet, and claims it.
     // Out of line: its variables on the stack cost each claim 15 instructions.
     #[cold]

@@ -63,7 +63,7 @@ fn outlast(case: Case, stop: Stop) -> bool {
         return queues::outlast(stop);
     }
     let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
-    let ring = case.builder().open(&name).unwrap();
+    let ring = scenario::open(&name, case, stop);
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
     // Joined before the freeze: a join waits for a process that is frozen in the control lock.
     let mut own = (case != Case::Exclusive).then(|| ring.publisher().unwrap());

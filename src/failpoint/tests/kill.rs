@@ -41,7 +41,7 @@ fn survive(case: Case, stop: Stop) -> bool {
         return queues::survive(stop);
     }
     let name = format!("kill-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
-    let ring = case.builder().open(&name).unwrap();
+    let ring = scenario::open(&name, case, stop);
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
     let mut peer = scenario::start(&name, case, stop);
     while peer.state() == State::Running {

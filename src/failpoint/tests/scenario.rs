@@ -15,6 +15,8 @@ use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendTimeoutError, Subscriber, Wait};
+use rustix::process::Signal;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Packets that a peer publishes if it is not stopped before: several laps of the ring.
@@ -88,6 +90,18 @@ impl Case {
 /// The n-th time at a failpoint: late enough that every slot has held a packet. Rare failpoints are
 /// not reached so often.
 const OFTEN: usize = 41;
+
+/// Opens the ring of a case. The peer that is stopped the second time, or at a probe, leaves probes
+/// among its packets.
+pub(super) fn open(name: &str, case: Case, stop: Stop) -> Ring {
+    // Beside a frozen peer, 100 packets shall not fill the ring.
+    let every = if stop.signal == Signal::KILL { 5 } else { 40 };
+    let ring = case.builder().open(name).unwrap();
+    if stop.step == Failpoint::ProbeStamp || stop.nth == 2 {
+        ring.sample_latency(NonZeroU32::new(every));
+    }
+    ring
+}
 
 /// The failpoints of descriptors, which have tests of their own (`fds`).
 const OF_FDS: [Failpoint; 5] = [

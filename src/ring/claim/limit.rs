@@ -3,6 +3,9 @@
 //! A scan of the [gate](crate::ring::gate) tells which slots are free. The limit follows in steps,
 //! and each step is published before a slot below it is written: an
 //! [observer](crate::ring::observer) compares it with what it copied.
+//!
+//! If latencies are sampled, the publisher's own limit ends at the next [sampling
+//! point](super::probe).
 
 use super::{Full, Writer};
 use crate::failpoint::{Failpoint, failpoint};
@@ -19,6 +22,23 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+        self.refresh_now(tail, needed)
+    }
+
+    /// As [`refresh`](Self::refresh), before a shared claim that begins at `tail`. If a
+    /// [probe](super::probe) is due there, it is committed first: then the tail has moved.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refresh_or_probe(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+        if self.looks_at_sampling() {
+            self.probe_if_due(tail, needed);
+        }
+        self.refresh_now(tail, needed)
+    }
+
+    // Always: another call costs a small ring two instructions per packet.
+    #[inline(always)]
+    fn refresh_now(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
         let outcome = if needed > self.free { self.scan(tail, needed) } else { Ok(()) };
         self.raise(tail, needed);
         outcome
@@ -49,10 +69,15 @@ impl Writer {
     /// always has the newest three quarters of a ring whose claims are small.
     fn raise(&mut self, tail: u64, needed: u64) {
         let limit = self.free.min(needed.max(tail + self.geometry.capacity / STEPS));
-        if limit <= self.limit {
-            return;
+        if limit > self.raised {
+            self.publish_limit(limit);
         }
-        self.limit = limit;
+        self.limit = self.raised.min(self.sampling.point);
+    }
+
+    #[inline(always)]
+    fn publish_limit(&mut self, limit: u64) {
+        self.raised = limit;
         failpoint(Failpoint::LimitStore);
         let published = &self.own().details.limit;
         // Never lowered: a dead predecessor may have written up to its own limit. Release: an

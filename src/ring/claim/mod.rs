@@ -15,8 +15,14 @@
 
 mod batch;
 mod limit;
+mod probe;
 mod shared;
 
+pub(in crate::ring) use probe::pass as pass_probe;
+#[cfg(not(loom))]
+pub(in crate::ring) use probe::{record as record_probe, time_of as time_of_probe};
+#[cfg(not(loom))]
+pub(crate) use probe::{switch, switched};
 pub(crate) use shared::BurstSize;
 
 use super::gate::Gate;
@@ -28,6 +34,7 @@ use crate::segment::layout::PublisherEntry;
 use crate::segment::settings::{Claims, Overflow};
 use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::Ordering;
+use probe::Sampling;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
@@ -49,9 +56,10 @@ pub(crate) struct Full {
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
 /// 4. `free` is at most one capacity above every position that must not be overwritten
-///    ([`gate`](super::gate) has the reason why it stays valid), and `limit` is at most `free`.
-/// 5. The limit in the publisher's entry is at least `limit`, and was stored before any slot below
-///    `limit` was written.
+///    ([`gate`](super::gate) has the reason why it stays valid). `raised` is at most `free`, and
+///    `limit` is at most `raised`.
+/// 5. The limit in the publisher's entry is at least `raised`, and was stored before any slot below
+///    `raised` was written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     memory: RingMemory,
@@ -66,8 +74,11 @@ pub(crate) struct Writer {
     end: u64,
     /// Positions below it may be claimed.
     limit: u64,
+    /// The limit as it was published: without the end at a sampling point.
+    raised: u64,
     /// Positions below it were free at the last scan. The limit goes up to it in steps.
     free: u64,
+    sampling: Sampling,
 }
 
 impl Writer {
@@ -84,7 +95,9 @@ impl Writer {
             memory,
             end: position,
             limit: 0,
+            raised: 0,
             free: 0,
+            sampling: Sampling::UNKNOWN,
         }
     }
 
@@ -296,10 +309,28 @@ impl Writer {
         Ok((position, count))
     }
 
-    /// Pads to the end of the memory if the packet would cross it, and raises the limit.
+    /// Commits a probe if one is due. Pads to the end of the memory if the packet would cross it.
+    /// Raises the limit.
     #[cold]
     #[inline(never)]
     fn make_way(&mut self, span: u64) -> Result<(), Full> {
+        if self.looks_at_sampling() {
+            return self.make_way_behind_probe(span);
+        }
+        self.make_way_now(span)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_way_behind_probe(&mut self, span: u64) -> Result<(), Full> {
+        let position = self.at.position;
+        self.probe_if_due(position, position + self.geometry.padding(position, span) + span);
+        self.make_way_now(span)
+    }
+
+    // Always: another call costs a small ring two instructions per packet.
+    #[inline(always)]
+    fn make_way_now(&mut self, span: u64) -> Result<(), Full> {
         let position = self.at.position;
         let padding = self.geometry.padding(position, span);
         let end = position + padding + span;

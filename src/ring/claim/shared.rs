@@ -115,9 +115,11 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub(crate) fn fill_with_void(&mut self, start: u64) -> bool {
-        if start > FARTHEST {
-            return false;
-        }
+        self.without_probes(|writer| start <= FARTHEST && writer.fill_lap(start))
+    }
+
+    #[cfg(not(loom))]
+    fn fill_lap(&mut self, start: u64) -> bool {
         let (mut next, end) = (start, start + self.geometry.capacity);
         while next < end {
             let piece = self.geometry.piece_end(next) - next;
@@ -148,7 +150,7 @@ impl Writer {
         let start = tail + self.geometry.padding(tail, first);
         let needed = start + wanted(self, start);
         if needed > self.limit
-            && let Err(full) = self.refresh(tail, needed)
+            && let Err(full) = self.refresh_or_probe(tail, needed)
             && start + first > self.limit
         {
             return Err(full);
@@ -158,7 +160,7 @@ impl Writer {
 
     /// Tries to claim `[tail, end)`, and makes the slots before `start` void.
     #[inline(always)]
-    fn try_claim(&mut self, tail: u64, start: u64, end: u64) -> bool {
+    pub(super) fn try_claim(&mut self, tail: u64, start: u64, end: u64) -> bool {
         let len = end - tail;
         let record = &self.own().record;
         failpoint(Failpoint::ClaimLen);

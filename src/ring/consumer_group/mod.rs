@@ -44,7 +44,11 @@ use super::geometry::{Geometry, clamp};
 use super::membership::{self, OnConsumerDeath, SHARED};
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
 #[cfg(not(loom))]
-use super::{counters, cursor::payload_of};
+use super::{
+    claim::{record_probe, time_of_probe},
+    counters,
+    cursor::payload_of,
+};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE, SubscriberEntry};
@@ -143,7 +147,7 @@ impl ConsumerGroup {
         entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
         orphans::disown(&self.memory, self.entry);
-        counters::move_to(&entries[self.entry], &entries[entry]);
+        counters::move_to(&self.memory, self.entry, entry);
         self.entry = entry;
         self.held = None;
     }
@@ -158,12 +162,26 @@ impl ConsumerGroup {
         (is_packet || shared(&self.memory).load(Ordering::Acquire) == at).then_some(found)
     }
 
-    /// Moves the shared cursor over a void packet, which no consumer needs to have in flight.
-    fn skip(&self, at: u64, span: u64) {
+    /// Moves the shared cursor over a void packet, which no consumer needs to have in flight. The
+    /// consumer that moves it over a probe records the latency.
+    #[cold]
+    #[inline(never)]
+    fn skip(&self, at: u64, descriptor: Descriptor) {
+        #[cfg(not(loom))]
+        let time = (descriptor == Descriptor::PROBE).then(|| time_of_probe(&self.memory, at));
         // Acquire and release: a consumer that sees the cursor moved sees the in-flight words below
         // it, as this consumer saw them. A failure means that another consumer skipped the packet.
         let shared = shared(&self.memory);
-        let _ = shared.compare_exchange(at, at + span, Ordering::AcqRel, Ordering::Relaxed);
+        let end = at + descriptor.span();
+        let moved = shared.compare_exchange(at, end, Ordering::AcqRel, Ordering::Relaxed);
+        // While the cursor stood still, it gated the probe. Otherwise its words may be another
+        // lap's.
+        #[cfg(not(loom))]
+        if let (Ok(_), Some(time)) = (moved, time) {
+            record_probe(&self.memory, self.entry, time);
+        }
+        #[cfg(loom)]
+        let _ = moved;
     }
 
     /// Tries to take the packet at the shared cursor. `None`: another consumer was first.
@@ -329,7 +347,7 @@ unsafe impl Cursor for ConsumerGroup {
                 SlotState::Unstamped => return Next::Nothing,
             };
             if descriptor.kind() == Kind::Void {
-                self.skip(word, descriptor.span());
+                self.skip(word, descriptor);
             } else if let Some(taken) = self.try_take(word, descriptor) {
                 return Next::Taken(taken);
             } else if !cfg!(loom) {

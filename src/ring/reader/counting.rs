@@ -5,8 +5,10 @@
 //! nothing to do. A subscriber that evictors move counts each packet.
 
 use super::Reader;
+use crate::ring::claim::pass_probe;
 use crate::ring::cursor::{Fault, Next, Taken};
 use crate::ring::overflow::Missed;
+use crate::ring::slot::Descriptor;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::sync::Ordering;
 
@@ -48,6 +50,17 @@ impl Reader {
             self.advance();
         }
         true
+    }
+
+    /// Releases a void packet. If it is a probe, records the latency.
+    pub(super) fn release_void(&mut self) {
+        if self.first == Descriptor::PROBE {
+            pass_probe(&self.memory, self.entry, self.at.position, &mut self.sampled_below);
+        }
+        if !self.pins {
+            self.own().received.pass(self.held);
+        }
+        self.advance();
     }
 
     /// Counts the packets in flight as received, before the cursor moves.

@@ -74,6 +74,8 @@ pub(crate) struct Reader {
     list: Vec<Taken>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
+    /// Probes below this position were recorded.
+    sampled_below: u64,
     loss: LossCounter,
 }
 
@@ -120,6 +122,7 @@ impl Reader {
             run: 0,
             list: Vec::new(),
             redelivered_below: joined.redelivered_below.unwrap_or(0),
+            sampled_below: 0,
             loss: joined.loss,
         }
     }
@@ -166,10 +169,7 @@ impl Reader {
         };
         (self.held, self.first) = (descriptor.span(), descriptor);
         if descriptor.kind() == Kind::Void {
-            if !self.pins {
-                self.own().received.pass(self.held);
-            }
-            self.advance();
+            self.release_void();
             return None;
         }
         failpoint(Failpoint::Receive);

@@ -15,6 +15,7 @@
 
 use super::Reader;
 use crate::failpoint::{Failpoint, failpoint};
+use crate::ring::claim::pass_probe;
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::gate::PIN;
 use crate::ring::slot::{self, Descriptor, Kind, SlotState};
@@ -84,6 +85,9 @@ impl Reader {
                 }
                 list.push(Taken { position: at.position, descriptor });
             } else {
+                if descriptor == Descriptor::PROBE {
+                    pass_probe(&self.memory, self.entry, at.position, &mut self.sampled_below);
+                }
                 void += descriptor.span();
             }
             at.go(&self.memory, at.position + descriptor.span());

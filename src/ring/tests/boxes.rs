@@ -38,10 +38,22 @@ struct Parts {
     /// One cell.
     cells: Vec<CellHead>,
     buffers: Vec<Slot>,
+    latency: Vec<AtomicU64>,
 }
 
 // SAFETY: atomics, and payload bytes that only a view hands out.
 unsafe impl Sync for Parts {}
+
+#[cfg(not(loom))]
+fn latency_words(settings: &Settings) -> Vec<AtomicU64> {
+    (0..settings.latency_words()).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Model checks have no clock, and so no latencies.
+#[cfg(loom)]
+fn latency_words(_: &Settings) -> Vec<AtomicU64> {
+    Vec::new()
+}
 
 /// Keeps stamps far from small numbers.
 const SALT: u64 = 0xdead_0000_0000;
@@ -98,6 +110,7 @@ impl Boxes {
             slots: (0..slots).map(|_| blank()).collect(),
             cells: vec![CellHead::default()],
             buffers: (0..settings.cell_buffers).map(|_| blank()).collect(),
+            latency: latency_words(&settings),
         };
         Self { parts: Arc::new(parts), settings }
     }
@@ -114,6 +127,7 @@ impl Boxes {
                 &parts.publishers,
                 &parts.subscribers,
                 &parts.slots,
+                &parts.latency,
                 SALT,
             )
         }

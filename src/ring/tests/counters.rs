@@ -1,6 +1,7 @@
 //! Counters that outlive the stay of their owner, and those of entries that are used again.
 
 use super::boxes::{Boxes, publish, receive};
+use crate::ring::claim;
 use crate::ring::counters::{self, Counters};
 use crate::ring::cursor::{Cursor, Next};
 use crate::ring::membership;
@@ -8,6 +9,7 @@ use crate::ring::reader::Reader;
 use crate::ring::reap::{self, Slots};
 use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};
+use std::num::NonZeroU32;
 
 fn of(ring: &Boxes, entry_id: EntryId) -> Counters {
     counters::snapshot(&ring.memory(), entry_id).unwrap()
@@ -116,5 +118,25 @@ fn a_batch_counts_the_packets_that_are_kept() {
         receive(&mut reader).unwrap();
         assert_eq!(traffic(&ring, SUBSCRIBER), (4, 512));
         assert_eq!(of(&ring, SUBSCRIBER).redelivered, 3);
+    }
+}
+
+/// Of a batch that is put back in part, each probe counts once.
+#[test]
+fn a_probe_that_a_reader_meets_twice_counts_once() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        let ring = Boxes::new(32, claims, Overflow::Block);
+        claim::switch(&ring.memory(), NonZeroU32::new(1));
+        let (mut reader, mut writer) = (ring.reader(0), ring.writer(0));
+        for tag in 0..3 {
+            publish(&mut writer, 1, tag).unwrap();
+        }
+        let Next::Taken(first) = reader.next() else { panic!("no packet") };
+        reader.take_more(first, 3, |_| true);
+        let second = reader.list()[1].position;
+        reader.keep_until(second);
+        reader.release();
+        assert_eq!([receive(&mut reader), receive(&mut reader)], [Ok(1), Ok(2)]);
+        assert_eq!(ring.memory().latency().of_reader(0).count, 3, "{claims:?}");
     }
 }
