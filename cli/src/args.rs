@@ -4,6 +4,7 @@ use crate::bench::BenchArgs;
 use crate::export::ExportArgs;
 use crate::hz::HzArgs;
 use crate::inspect::InspectArgs;
+use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
 use crate::output;
 use crate::recording::record::RecordArgs;
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Prints how many packets pass in a second
     Hz(HzArgs),
+    /// Samples how long packets take from a publisher to the readers of a ring
+    Latency(LatencyArgs),
     /// Shows live rates, lags and held back publishers of all rings
     Top(TopArgs),
     /// Records the packets of rings into a file, without taking part in them
@@ -182,6 +185,7 @@ impl Command {
             Self::Workers(_) => "workers",
             Self::Tail(_) => "tail",
             Self::Hz(_) => "hz",
+            Self::Latency(_) => "latency",
             Self::Top(_) => "top",
             Self::Record(_) => "record",
             Self::Replay(_) => "replay",

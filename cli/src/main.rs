@@ -3,8 +3,9 @@
 //!
 //! It looks at objects without joining them: it takes no entry and no lock of a ring, and no living
 //! process notices it. Some commands change something: `clean`, through the library's
-//! [`purge_where`](packetring::inventory::purge_where), and `send`, `emit`, `call`, `replay --to`
-//! and `record --lossless`, which join as any process does.
+//! [`purge_where`](packetring::inventory::purge_where); `latency`, which switches the sampling of a
+//! ring; `send`, `emit`, `call`, `replay --to` and `record --lossless`, which join as any process
+//! does.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ mod filter;
 mod hz;
 mod inspect;
 mod known;
+mod latency;
 mod ls;
 mod manual;
 mod names;
@@ -62,6 +64,7 @@ fn run(command: Command, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Workers(args) => workers::run(&args, output),
         Command::Tail(args) => tail::run(&args, output),
         Command::Hz(args) => hz::run(&args, output),
+        Command::Latency(args) => latency::run(&args, output),
         Command::Top(args) => top::run(&args, output),
         Command::Record(args) => recording::record::run(&args, output),
         Command::Replay(args) => recording::replay::run(&args, output),

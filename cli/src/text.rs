@@ -31,6 +31,19 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
+/// A length of time, as in `1.2 µs`, `12.3 s` or `2 h 3 min`.
+pub(crate) fn span(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0 s".to_owned(),
+        small if small < 1e-6 => format!("{:.0} ns", small * 1e9),
+        small if small < 1e-3 => format!("{:.1} µs", small * 1e6),
+        small if small < 1.0 => format!("{:.1} ms", small * 1e3),
+        middle if middle < 120.0 => format!("{middle:.1} s"),
+        long if long < 7200.0 => format!("{:.0} min {:.0} s", (long / 60.0).floor(), long % 60.0),
+        long => format!("{:.0} h {:.0} min", (long / 3600.0).floor(), long % 3600.0 / 60.0),
+    }
+}
+
 /// `1 object`, `2 objects`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -147,6 +160,11 @@ mod tests {
         }
         for (seconds, text) in [(119, "119 s"), (120, "2 min"), (7_200, "2 h"), (172_800, "2 d")] {
             assert_eq!(age(Duration::from_secs(seconds)), text);
+        }
+        for (seconds, text) in
+            [(2e-7, "200 ns"), (0.0123, "12.3 ms"), (90.0, "90.0 s"), (7380.0, "2 h 3 min")]
+        {
+            assert_eq!(span(seconds), text);
         }
     }
 

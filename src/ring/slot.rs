@@ -309,8 +309,8 @@ pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
 /// would be a lap older, with another stamp.
 pub(crate) fn erase_stamps(memory: &RingMemory, first: u64, end: u64) {
     let at = StampedPosition::at(memory, first);
-    // Pairs with the fence in `PassiveReader::copy`: an observer that copied such a 0 sees the limit
-    // of the dead publisher, which this process saw with its entry.
+    // Pairs with the fence in `PassiveReader::copy`: an observer that copied such a 0 sees the
+    // limit of the dead publisher, which this process saw with its entry.
     fence(Ordering::Release);
     for position in first + 1..end {
         if is_stamped(memory, at.to(memory, position)) {

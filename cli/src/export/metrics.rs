@@ -4,7 +4,7 @@ use super::endpoints;
 use crate::names;
 use crate::rings::{self, Summary};
 use packetring::cluster::{WorkerInfo, WorkerState};
-use packetring::inspect::{InspectedObject, Inspection, RingInspection};
+use packetring::inspect::{InspectedObject, Inspection, LatencySnapshot, RingInspection};
 use std::fmt::{Display, Write};
 
 /// A metric with its lines.
@@ -26,9 +26,33 @@ impl Family {
     /// Adds a figure with these labels.
     pub(super) fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
         let end = if self.kind == "counter" { "_total" } else { "" };
+        self.add_part(end, labels, value);
+    }
+
+    /// As [`add`](Self::add), with another ending of the name.
+    fn add_part(&mut self, end: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels = labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text)));
         let labels = labels.collect::<Vec<_>>().join(",");
         let _ = writeln!(self.lines, "{}{end}{{{labels}}} {value}", self.name);
+    }
+}
+
+impl Family {
+    /// Adds the histogram of a ring, with a bucket for each power of two: a series for each bucket
+    /// of the ring would be too many.
+    fn add_histogram(&mut self, labels: [(&str, &str); 2], found: &LatencySnapshot) {
+        let [object, kind] = labels;
+        let mut below = 0_u64;
+        for (index, bucket) in found.buckets().enumerate() {
+            below = below.saturating_add(bucket.count);
+            if let (0, Some(end)) = (index % 4, bucket.end) {
+                let end = end.as_secs_f64().to_string();
+                self.add_part("_bucket", &[object, kind, ("le", &end)], below);
+            }
+        }
+        self.add_part("_bucket", &[object, kind, ("le", "+Inf")], found.count);
+        self.add_part("_count", &labels, found.count);
+        self.add_part("_sum", &labels, found.sum.as_secs_f64());
     }
 }
 
@@ -53,15 +77,24 @@ pub(super) fn text(objects: &[InspectedObject]) -> String {
         Family::new("packetring_worker_alive", "gauge", "1 if the worker lives."),
     ];
     let mut counters = endpoints::families();
+    let mut latencies = Family::new(
+        "packetring_latency_seconds",
+        "histogram",
+        "Time from a publisher to a reader, as sampled since the ring was made.",
+    );
     for object in objects {
         add_object(&mut all, object);
         if let Ok(Inspection::Ring(ring)) = &object.content {
             let (name, kind) = (names::full(&object.info), names::word(object.info.kind));
             endpoints::add(&mut counters, [("object", &name), ("kind", kind)], ring);
+            if ring.sampling.is_some() || ring.latencies.count > 0 {
+                latencies.add_histogram([("object", &name), ("kind", kind)], &ring.latencies);
+            }
         }
     }
     let mut text = String::new();
-    for family in all.iter().chain(&counters).filter(|family| !family.lines.is_empty()) {
+    let families = all.iter().chain(&counters).chain([&latencies]);
+    for family in families.filter(|family| !family.lines.is_empty()) {
         let Family { name, kind, help, lines } = family;
         let _ = writeln!(text, "# TYPE {name} {kind}");
         if let Some(unit) = UNITS.iter().find(|unit| name.ends_with(*unit)) {

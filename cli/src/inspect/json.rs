@@ -3,6 +3,7 @@
 use super::schema;
 use super::slots::SlotUse;
 use crate::counters::{self, Counts};
+use crate::latency::figures::Figures;
 use crate::ls::Listed;
 use crate::rings::{self, Backlog, Blocker};
 use crate::workers::Worker;
@@ -12,6 +13,7 @@ use packetring::inspect::{
 use packetring::inventory::ObjectInfo;
 use packetring::{Claims, Overflow};
 use serde::Serialize;
+use std::num::NonZeroU32;
 
 /// An object with its content.
 #[derive(Debug, Serialize)]
@@ -47,10 +49,20 @@ struct Ring {
     queue: Option<Backlog>,
     reader_sleeps: u32,
     publisher_sleeps: u32,
+    latency: Latency,
     control_holder: Option<u32>,
     seconds_since_death: Option<f64>,
     blocker: Option<Blocker>,
     endpoints: Vec<Endpoint>,
+}
+
+/// The latencies since the ring was made.
+#[derive(Debug, Serialize)]
+struct Latency {
+    /// Slots for one sample; `null` if sampling is off.
+    every: Option<NonZeroU32>,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
 #[derive(Debug, Serialize)]
@@ -190,6 +202,7 @@ impl Ring {
             queue: queue.map(|lag| Backlog { packets: lag.packets, slots: lag.slots }),
             reader_sleeps: ring.readers.sleeps,
             publisher_sleeps: ring.writers.sleeps,
+            latency: Latency { every: ring.sampling, figures: Figures::of(&ring.latencies) },
             control_holder: ring.control_holder,
             seconds_since_death: ring.last_death.map(|time| time.as_secs_f64()),
             blocker: Blocker::of(ring),

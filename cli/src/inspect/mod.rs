@@ -5,6 +5,7 @@ pub(crate) mod schema;
 mod slots;
 
 use self::slots::{SlotUse, packets_ahead};
+use crate::latency::figures::Figures;
 use crate::ls;
 use crate::names;
 use crate::output::{BOLD, DIM, Failure, GREEN, Outcome, Output, RED, YELLOW};
@@ -139,6 +140,7 @@ fn print_ring(name: &str, ring: &RingInspection, output: &mut Output) -> Result<
     }
     let sleeps = format!("readers {}, publishers {}", ring.readers.sleeps, ring.writers.sleeps);
     line(output, "sleeps", sleeps)?;
+    print_latencies(ring, output)?;
     print_lock(ring.control_holder, ring.last_death, output)?;
     print_endpoints(&ring.endpoints, &ring.types, output)?;
     if let Some(blocker) = Blocker::of(ring) {
@@ -146,6 +148,19 @@ fn print_ring(name: &str, ring: &RingInspection, output: &mut Output) -> Result<
         writeln!(output, "\n{sentence}\n-> {}", blocker.remedy(name))?;
     }
     Ok(())
+}
+
+/// The latencies, if some were sampled or will be.
+fn print_latencies(ring: &RingInspection, output: &mut Output) -> Result<(), Failure> {
+    let figures = Figures::of(&ring.latencies);
+    match (ring.sampling, figures.samples) {
+        (None, 0) => Ok(()),
+        (None, _) => line(output, "latency", format!("{}; now off", figures.sentence())),
+        (Some(every), _) => {
+            let every = format!("{}; one for {every} slots", figures.sentence());
+            line(output, "latency", every)
+        }
+    }
 }
 
 fn print_lock(

@@ -13,6 +13,7 @@
 //!         | 6: worker   stream u16, time u64, id u16, name text
 //!         | 7: sample   stream u16, time u64, pid u32, packets u64, slots u64, lost u64,
 //!                       reader text, worker text
+//!         | 8: latency  stream u16, time u64, samples u64, p50 u64, p99 u64, max u64
 //! text, bytes = length u32, content
 //! ```
 //!
@@ -23,8 +24,12 @@
 //!
 //! A worker is the name that a sender of a stream has from this time on; an id can get another
 //! name. A sample is the backlog of one reader: packets, or 2^64 - 1 if they could not be counted,
-//! slots, and the packets that a ring which drops the oldest took from it since it joined.
+//! slots, and the packets that a ring which drops the oldest took from it since it joined. A
+//! latency has the samples since the last look of the recorder, in nanoseconds.
 
+mod entry;
+
+pub(super) use entry::{Entry, Latency, Packet, Sample};
 use std::io::{self, Read, Write};
 
 /// The first bytes of each file.
@@ -39,45 +44,6 @@ const HEAD: usize = 8;
 const FULL_BLOCK: usize = 256 << 10;
 /// Longest payload that a reader accepts: a packet has at most 2 GiB.
 const LONGEST_BLOCK: u32 = u32::MAX - 1024;
-
-/// One entry, borrowed from what is written or from the block that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry<'a> {
-    Stream { id: u16, name: &'a str, kind: &'a str },
-    Type { id: u16, fingerprint: u128, name: &'a str, schema: &'a str },
-    Packet(Packet<'a>),
-    Gap { stream: u16, time: u64, slots: u64 },
-    Removed { stream: u16, time: u64 },
-    Worker { stream: u16, time: u64, id: u16, name: &'a str },
-    Sample(Sample<'a>),
-}
-
-/// The backlog of a reader at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sample<'a> {
-    pub(super) stream: u16,
-    pub(super) time: u64,
-    pub(super) pid: u32,
-    /// [`UNKNOWN`] if they could not be counted.
-    pub(super) packets: u64,
-    pub(super) slots: u64,
-    pub(super) lost: u64,
-    pub(super) reader: &'a str,
-    /// Empty if it has none, or none that is known.
-    pub(super) worker: &'a str,
-}
-
-/// A packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packet<'a> {
-    pub(super) stream: u16,
-    pub(super) kind: u16,
-    pub(super) time: u64,
-    pub(super) position: u64,
-    pub(super) sender: u16,
-    pub(super) event: &'a str,
-    pub(super) archive: &'a [u8],
-}
 
 /// Writes blocks.
 #[derive(Debug)]
@@ -195,19 +161,12 @@ fn put(block: &mut Vec<u8>, entry: &Entry<'_>) {
             text(block, reader.as_bytes());
             text(block, worker.as_bytes());
         }
-    }
-}
-
-impl Entry<'_> {
-    /// When the recorder wrote it, if the entry has a time.
-    pub(super) fn time(&self) -> Option<u64> {
-        match *self {
-            Self::Packet(Packet { time, .. })
-            | Self::Sample(Sample { time, .. })
-            | Self::Gap { time, .. }
-            | Self::Removed { time, .. }
-            | Self::Worker { time, .. } => Some(time),
-            Self::Stream { .. } | Self::Type { .. } => None,
+        Entry::Latency(Latency { stream, time, samples, p50, p99, max }) => {
+            block.push(8);
+            block.extend(stream.to_le_bytes());
+            for number in [time, samples, p50, p99, max] {
+                block.extend(number.to_le_bytes());
+            }
         }
     }
 }
@@ -375,6 +334,14 @@ impl<'a> Entries<'a> {
                 lost: self.long()?,
                 reader: self.text()?,
                 worker: self.text()?,
+            }),
+            8 => Entry::Latency(Latency {
+                stream: self.half()?,
+                time: self.long()?,
+                samples: self.long()?,
+                p50: self.long()?,
+                p99: self.long()?,
+                max: self.long()?,
             }),
             _ => return None,
         })

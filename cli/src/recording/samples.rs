@@ -1,10 +1,10 @@
-//! Backlogs of readers and names of workers, which a recorder writes about once a second: read from
-//! outside, without a lock or a place in the rings.
+//! Backlogs of readers, latencies and names of workers, which a recorder writes about once a
+//! second: read from outside, without a lock or a place in the rings.
 
-use super::format::{Entry, Sample, UNKNOWN};
+use super::format::{Entry, Latency, Sample, UNKNOWN};
 use super::now;
 use crate::rings;
-use packetring::inspect::{self, Inspection, RingInspection};
+use packetring::inspect::{self, Inspection, LatencySnapshot, RingInspection};
 use packetring::inventory::{ObjectInfo, ObjectKind};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub(super) struct Samples<'a> {
     next: Instant,
     /// The names that are in the current file, by stream and id.
     names: HashMap<(u16, u16), String>,
+    /// The latencies of each stream at its last sample.
+    latencies: HashMap<u16, Box<LatencySnapshot>>,
 }
 
 impl<'a> Samples<'a> {
@@ -28,7 +30,7 @@ impl<'a> Samples<'a> {
         list: &'a [ObjectInfo],
     ) -> Self {
         let objects = objects.map(|object| (object, directory(object, list))).collect();
-        Self { objects, next: Instant::now(), names: HashMap::new() }
+        Self { objects, next: Instant::now(), names: HashMap::new(), latencies: HashMap::new() }
     }
 
     /// Another file begins: it gets all names.
@@ -60,6 +62,9 @@ impl<'a> Samples<'a> {
             // A ring that was removed has no readers.
             if let Ok(Inspection::Ring(ring)) = object.inspect() {
                 readers(stream, &ring, &mut put)?;
+                if let Some(latency) = latency(stream, &ring, &mut self.latencies) {
+                    put(&Entry::Latency(latency))?;
+                }
             }
         }
         // After the inspection, so that a slow one does not take all the time.
@@ -92,6 +97,22 @@ fn readers<E>(
         sample(endpoint.pid, &reader, worker, lag, rings::evicted(endpoint))?;
     }
     Ok(())
+}
+
+/// The latencies since the last sample. `None` if there are none.
+fn latency(
+    stream: u16,
+    ring: &RingInspection,
+    before: &mut HashMap<u16, Box<LatencySnapshot>>,
+) -> Option<Latency> {
+    let before = before.insert(stream, ring.latencies.clone())?;
+    let found = ring.latencies.since(&before);
+    let nanoseconds = |part| {
+        let time = found.quantile(part).unwrap_or_default().as_nanos();
+        u64::try_from(time).unwrap_or(u64::MAX)
+    };
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(nanoseconds);
+    (found.count > 0).then(|| Latency { stream, time: now(), samples: found.count, p50, p99, max })
 }
 
 /// The directory of an object's cluster, if its packets have senders.

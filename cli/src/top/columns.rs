@@ -2,6 +2,7 @@
 
 use super::endpoints::Endpoint;
 use super::model::{HISTORY, Row};
+use crate::latency::figures::{Figures, shown};
 use crate::rings;
 use crate::text::{self, plain};
 use ratatui::layout::Constraint;
@@ -25,6 +26,13 @@ pub(super) const ENDPOINT_COLUMNS: [EndpointColumn; 10] = [
     ("MISSED", Constraint::Length(8), 75, |one| one.missed.to_string()),
 ];
 
+/// The columns that are there only while latencies are sampled.
+pub(super) const LATENCY: [&str; 2] = ["P50", "P99"];
+
+fn latency(row: &Row, figure: fn(&Figures) -> Option<f64>) -> String {
+    row.latency.as_ref().map_or_else(String::new, |figures| shown(figure(figures)))
+}
+
 /// A column of the table of rings.
 pub(super) struct RingColumn {
     pub(super) name: &'static str,
@@ -45,7 +53,7 @@ const fn column(
 }
 
 /// A narrow screen leaves out columns.
-pub(super) const RING_COLUMNS: [RingColumn; 14] = [
+pub(super) const RING_COLUMNS: [RingColumn; 16] = [
     column("", Constraint::Length(1), 0, |row, _| {
         if row.attention() > 0 { "!" } else { "" }.into()
     }),
@@ -59,6 +67,12 @@ pub(super) const RING_COLUMNS: [RingColumn; 14] = [
     }),
     column("BLOCKED", Constraint::Length(7), 110, |row, _| percent(row.blocked)),
     column("BEHIND", Constraint::Length(8), 0, |row, _| rings::backlog_text(row.backlog)),
+    column(LATENCY[0], Constraint::Length(8), 90, |row, _| {
+        latency(row, |figures| figures.p50_seconds)
+    }),
+    column(LATENCY[1], Constraint::Length(8), 80, |row, _| {
+        latency(row, |figures| figures.p99_seconds)
+    }),
     column("WRITERS", Constraint::Length(7), 120, |row, _| row.writers.to_string()),
     column("READERS", Constraint::Length(7), 120, |row, _| row.readers.to_string()),
     column("MISSED", Constraint::Length(6), 70, |row, _| row.missed.to_string()),

@@ -2,6 +2,7 @@
 
 use super::endpoints::Endpoint;
 use crate::counters::Counts;
+use crate::latency::figures::Figures;
 use crate::ls::State;
 use crate::names;
 use crate::rings::{self, Backlog, Blocker};
@@ -107,6 +108,8 @@ pub(super) struct Row {
     /// Publishers that were about to sleep, because the ring was full.
     pub(super) publisher_sleeps_per_second: f64,
     pub(super) blocker: Option<Blocker>,
+    /// The latencies since the snapshot before, if they are sampled.
+    pub(super) latency: Option<Figures>,
     pub(super) endpoints: Vec<Endpoint>,
     /// The last rates in slots, the oldest first.
     #[serde(skip)]
@@ -211,6 +214,7 @@ impl Row {
             sleeps_per_second: reader_sleeps + writer_sleeps,
             publisher_sleeps_per_second: writer_sleeps,
             blocker: Blocker::of(ring),
+            latency: Figures::sampled(ring, before),
             endpoints,
             history: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! The screen of `top`: a table of rings, and the endpoints of the selected one.
 
-use super::columns::{ENDPOINT_COLUMNS, RING_COLUMNS};
+use super::columns::{ENDPOINT_COLUMNS, LATENCY, RING_COLUMNS};
 use super::model::{Column, Row, View};
 use crate::text::{self, plain};
 use ratatui::Frame;
@@ -36,6 +36,7 @@ reader has released. BLOCKED: the part of the time that a publisher sleeps, as t
 BEHIND: packets that the slowest reader has ahead. MISSED: packets that readers lost, if the ring
 drops the oldest. WAKES/S: notifications of sleeping endpoints. Red and !: a reader leaves the
 publishers no room, and they wait for it or soon will; the order by rate has these rings first.
+P50, P99: latencies, while `packetring latency` samples them.
 The lower part shows the endpoints of the selected ring.
 TOTAL: packets since the endpoint joined. BLOCKED of a reader: it sleeps until packets come.";
 
@@ -150,8 +151,10 @@ impl Screen {
 
     /// The table of rings. A narrow screen leaves out columns.
     fn rings(&self, width: u16) -> Table<'static> {
+        let is_sampled = self.view.rings.iter().any(|row| row.latency.is_some());
+        let columns = RING_COLUMNS.iter().filter(|column| column.least_screen <= width);
         let columns: Vec<_> =
-            RING_COLUMNS.iter().filter(|column| column.least_screen <= width).collect();
+            columns.filter(|column| is_sampled || !LATENCY.contains(&column.name)).collect();
         let widths = Layout::horizontal(columns.iter().map(|column| column.width))
             .spacing(1)
             .split(Rect::new(0, 0, width, 1));

@@ -16,6 +16,7 @@ mod dashboard;
 mod export;
 mod general;
 mod inspect;
+mod latency;
 mod lossless;
 mod ls;
 mod progress;

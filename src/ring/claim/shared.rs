@@ -4,8 +4,10 @@
 //!  tail t ──► room? ──► record.len ──► record.position = t ──► CAS tail t → t + len
 //!                 │                                               │ failed: clear record, retry
 //!                 └► Full: the record is clear                    ▼
-//!                                  fill ──► stamp each packet, a batch from its second one ──► clear the record
+//!                                  fill ──► stamp each packet, ascending ──► clear the record
 //! ```
+//!
+//! The packets of a [`batch`](super::batch) are stamped in another order.
 //!
 //! - **Compare-and-swap, never fetch-add**: an addition cannot be undone when the ring is full.
 //! - **No publisher waits for another's claim**: a preempted publisher delays readers at its

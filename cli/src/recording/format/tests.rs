@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ENTRIES: [Entry<'static>; 7] = [
+const ENTRIES: [Entry<'static>; 8] = [
     Entry::Stream { id: 0, name: "shop/events", kind: "events" },
     Entry::Type { id: 1, fingerprint: u128::MAX - 1, name: "Price", schema: "{}" },
     Entry::Packet(Packet {
@@ -27,6 +27,7 @@ const ENTRIES: [Entry<'static>; 7] = [
         reader: "subscriber 0",
         worker: "",
     }),
+    Entry::Latency(Latency { stream: 0, time: 16, samples: 17, p50: 18, p99: 19, max: u64::MAX }),
 ];
 
 fn file() -> Vec<u8> {

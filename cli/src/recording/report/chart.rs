@@ -1,6 +1,7 @@
 //! Charts of a page: SVG for lines and strips, HTML for all text, which stays readable on a narrow
 //! screen. Colors and sizes are in `page.css`.
 
+use crate::text::span;
 use maud::{Markup, html};
 use std::fmt::Write;
 
@@ -133,19 +134,6 @@ pub(super) fn strip(rates: &[f64], most: f64, label: &str) -> Markup {
     }
 }
 
-/// A time, as in `1.2 µs`, `12.3 s` or `2 h 3 min`.
-pub(super) fn span(seconds: f64) -> String {
-    match seconds {
-        0.0 => "0 s".to_owned(),
-        small if small < 1e-6 => format!("{:.0} ns", small * 1e9),
-        small if small < 1e-3 => format!("{:.1} µs", small * 1e6),
-        small if small < 1.0 => format!("{:.1} ms", small * 1e3),
-        middle if middle < 120.0 => format!("{middle:.1} s"),
-        long if long < 7200.0 => format!("{:.0} min {:.0} s", (long / 60.0).floor(), long % 60.0),
-        long => format!("{:.0} h {:.0} min", (long / 3600.0).floor(), long % 3600.0 / 60.0),
-    }
-}
-
 /// A number, as in `812`, `45.2 k` or `1.20 M`.
 pub(super) fn number(value: f64) -> String {
     match value {
@@ -162,14 +150,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_short() {
+    fn numbers_are_short() {
         for (value, text) in [(0.0, "0"), (0.25, "0.2"), (812.4, "812"), (45_210.0, "45.2 k")] {
             assert_eq!(number(value), text);
-        }
-        for (seconds, text) in
-            [(2e-7, "200 ns"), (0.0123, "12.3 ms"), (90.0, "90.0 s"), (7380.0, "2 h 3 min")]
-        {
-            assert_eq!(span(seconds), text);
         }
     }
 

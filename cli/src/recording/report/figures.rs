@@ -1,6 +1,6 @@
 //! The figures of a recording: totals, rates, gaps, senders, backlogs of readers.
 
-use super::super::format::{Entry, NONE, Packet, Sample, UNKNOWN};
+use super::super::format::{Entry, Latency, NONE, Packet, Sample, UNKNOWN};
 use super::bins::{Bins, Merge, Spans};
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,6 +31,7 @@ pub(super) struct RingFigures {
     pub(super) gaps_over_time: Bins,
     pub(super) readers: BTreeMap<String, ReaderFigures>,
     pub(super) between: Spans,
+    pub(super) latencies: LatencyFigures,
     /// When it was removed, in nanoseconds since the beginning.
     pub(super) removed: Option<u64>,
     last: Option<u64>,
@@ -56,6 +57,14 @@ pub(super) struct ReaderFigures {
     pub(super) packets: Backlog,
     pub(super) slots: Backlog,
     pub(super) lost: u64,
+}
+
+/// Latencies that were sampled while the recorder ran, in nanoseconds.
+pub(super) struct LatencyFigures {
+    pub(super) samples: u64,
+    pub(super) largest: u64,
+    /// The largest of a bin: p50, p99, max.
+    pub(super) over_time: [Bins; 3],
 }
 
 /// Backlogs of a reader in one unit.
@@ -103,6 +112,7 @@ impl RingFigures {
             gaps_over_time: Bins::new(Merge::Sum),
             readers: BTreeMap::new(),
             between: Spans::new(),
+            latencies: LatencyFigures::new(),
             removed: None,
             last: None,
             names: HashMap::new(),
@@ -167,7 +177,7 @@ impl RingFigures {
         let readers = readers.flat_map(|one| [&mut one.packets, &mut one.slots]);
         let readers = readers.map(|backlog| &mut backlog.over_time);
         let own = [&mut self.all.over_time, &mut self.bytes_over_time, &mut self.gaps_over_time];
-        own.into_iter().chain(parts).chain(readers)
+        own.into_iter().chain(parts).chain(readers).chain(&mut self.latencies.over_time)
     }
 }
 
@@ -186,6 +196,22 @@ fn part<'a>(parts: &'a mut BTreeMap<String, Part>, name: &str) -> &'a mut Part {
 impl ReaderFigures {
     fn new() -> Self {
         Self { packets: Backlog::new(), slots: Backlog::new(), lost: 0 }
+    }
+}
+
+impl LatencyFigures {
+    fn new() -> Self {
+        let over_time = [(); 3].map(|()| Bins::new(Merge::Largest));
+        Self { samples: 0, largest: 0, over_time }
+    }
+
+    fn add(&mut self, time: u64, latency: &Latency) {
+        let Latency { samples, p50, p99, max, .. } = *latency;
+        self.samples = self.samples.saturating_add(samples);
+        self.largest = self.largest.max(max);
+        for (bins, value) in self.over_time.iter_mut().zip([p50, p99, max]) {
+            bins.add(time, value);
+        }
     }
 }
 
@@ -253,6 +279,12 @@ impl Figures {
                 let time = self.at(sample.time);
                 if let Some(ring) = ring(&self.streams, &mut self.rings, sample.stream) {
                     ring.sample(time, &sample);
+                }
+            }
+            Entry::Latency(latency) => {
+                let time = self.at(latency.time);
+                if let Some(ring) = ring(&self.streams, &mut self.rings, latency.stream) {
+                    ring.latencies.add(time, &latency);
                 }
             }
         }

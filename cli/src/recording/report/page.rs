@@ -1,10 +1,10 @@
 //! The page of a report. It needs no network and no script: a policy in the page forbids both. All
 //! texts of the recording pass through `maud`, which escapes them.
 
-use super::chart::{self, Chart, Series, number, span, strip};
-use super::summary::{PartReport, ReaderReport, Report, RingReport};
+use super::chart::{self, Chart, Series, number, strip};
+use super::summary::{LatencyReport, PartReport, ReaderReport, Report, RingReport};
 use crate::recording::files;
-use crate::text;
+use crate::text::{self, span};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page.css");
@@ -76,8 +76,8 @@ fn head(report: &Report) -> Markup {
                 (unread) " bytes from there on were not read" }
         }
         p.note { "All times are those at which the recorder read a packet. A packet has no time of \
-            sending, so a recording has no latencies: it shows backlogs of readers instead. Each \
-            point of a chart stands for " (span(report.bin_seconds)) "." }
+            sending: latencies are here if they were sampled meanwhile, as `packetring latency --on` \
+            has it. Each point of a chart stands for " (span(report.bin_seconds)) "." }
     }
 }
 
@@ -108,6 +108,7 @@ fn section(ring: &RingReport, report: &Report) -> Markup {
             (between(ring))
             (senders(ring, report.seconds))
             (readers(ring))
+            (latencies(ring))
         }
     }
 }
@@ -131,6 +132,7 @@ fn charts(ring: &RingReport, seconds: f64) -> Markup {
                 .draw())
         }
         @if !ring.readers.is_empty() { (backlogs(ring, seconds)) }
+        @if let Some(latencies) = &ring.latencies { (latency_charts(latencies, seconds)) }
     }
 }
 
@@ -242,6 +244,27 @@ fn readers(ring: &RingReport) -> Markup {
                 mean backlog divided by the mean rate (Little's law): an estimate of how long a \
                 packet is in the ring before the reader releases it." }
         }
+    }
+}
+
+/// What `packetring latency` would have shown meanwhile.
+fn latencies(ring: &RingReport) -> Markup {
+    let Some(latencies) = &ring.latencies else { return html! {} };
+    html! {
+        h3 { "Latencies" }
+        p { (text::count(latencies.samples as usize, "sample")) ", the largest " (span(latencies.max)) "." }
+        p.note { "From just before a packet was written until a reader got there. The recorder reads \
+            the figures about once a second; a point of a chart is the largest of its time." }
+    }
+}
+
+fn latency_charts(latencies: &LatencyReport, seconds: f64) -> Markup {
+    let (p50, p99) = (latencies.p50_over_time.clone(), latencies.p99_over_time.clone());
+    let lines = vec![Series { name: "p50", values: p50 }, Series { name: "p99", values: p99 }];
+    let largest = vec![Series { name: "max", values: latencies.max_over_time.clone() }];
+    html! {
+        (Chart { title: "Latencies: p50 and p99", unit: span, lines, seconds }.draw())
+        (Chart { title: "Largest latencies", unit: span, lines: largest, seconds }.draw())
     }
 }
 

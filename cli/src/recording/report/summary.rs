@@ -1,7 +1,7 @@
 //! The report of a recording as data: the page is drawn from it, and it is the JSON.
 
 use super::bins::Bins;
-use super::figures::{Figures, Part, ReaderFigures, RingFigures};
+use super::figures::{Figures, LatencyFigures, Part, ReaderFigures, RingFigures};
 use crate::text;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ pub(super) struct RingReport {
     pub(super) types: Vec<PartReport>,
     pub(super) senders: Vec<PartReport>,
     pub(super) readers: Vec<ReaderReport>,
+    /// `null` if none were sampled.
+    pub(super) latencies: Option<LatencyReport>,
     /// By bin.
     pub(super) packet_rates: Vec<f64>,
     pub(super) byte_rates: Vec<f64>,
@@ -86,6 +88,17 @@ pub(super) struct ReaderReport {
     pub(super) mean_wait_seconds: Option<f64>,
     /// The largest backlog by bin, `null` in bins without a sample.
     pub(super) backlog: Vec<Option<u64>>,
+}
+
+/// Latencies in seconds, as sampled while the recorder ran.
+#[derive(Serialize)]
+pub(super) struct LatencyReport {
+    pub(super) samples: u64,
+    pub(super) max: f64,
+    /// By bin, `null` in bins without a sample: the largest of about a second each.
+    pub(super) p50_over_time: Vec<Option<f64>>,
+    pub(super) p99_over_time: Vec<Option<f64>>,
+    pub(super) max_over_time: Vec<Option<f64>>,
 }
 
 /// The bins of all series.
@@ -184,6 +197,7 @@ impl RingReport {
             types: parts(&ring.types),
             senders: parts(&ring.senders),
             readers,
+            latencies: LatencyReport::of(&ring.latencies, scale),
             packet_rates,
             byte_rates: scale.rates(&ring.bytes_over_time),
             skipped_slots: skipped.into_iter().map(Option::unwrap_or_default).collect(),
@@ -201,6 +215,18 @@ impl PartReport {
             last_seconds: seconds(part.last),
             packet_rates: scale.rates(&part.over_time),
         }
+    }
+}
+
+impl LatencyReport {
+    fn of(latencies: &LatencyFigures, scale: &Scale) -> Option<Self> {
+        let [p50_over_time, p99_over_time, max_over_time] =
+            latencies.over_time.each_ref().map(|bins| {
+                let values = bins.folded(scale.count).into_iter();
+                values.map(|value| value.map(seconds)).collect()
+            });
+        let (samples, max) = (latencies.samples, seconds(latencies.largest));
+        (samples > 0).then_some(Self { samples, max, p50_over_time, p99_over_time, max_over_time })
     }
 }
 
