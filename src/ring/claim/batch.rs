@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A reader waits at the first packet. So it fetches no line that is still being written. And the
-//! lines behind the first packet may be written past the caches, with their stamps. Whoever looks at a
-//! stamp there (recovery, a list of types in use) takes no packet for it; for an observer see
+//! lines behind the first packet may be written past the caches, with their stamps. Recovery and a
+//! list of types in use look at stamps there, and take no packet for one. For an observer see
 //! [`observer`](crate::ring::observer).
 //!
 //! If the publisher dies before the last stamp, the stamps behind the first packet stay. What comes
@@ -15,10 +15,9 @@
 //!
 //! - **Exclusive ring**: the successor erases the stamps up to that end ([`slot::erase_stamps`]),
 //!   before it publishes in their place.
-//! - **Shared ring**: [`recover`](crate::ring::recover) erases them, too, and makes one void packet of
-//!   the whole batch.
-//!   The record says that all slots up to that end belong to the dead: it is stored after the claim
-//!   was won.
+//! - **Shared ring**: [`recover`](crate::ring::recover) erases them, too, and makes one void packet
+//!   of the whole batch. The record says that all slots up to that end belong to the dead: it is
+//!   stored after the claim was won.
 //!
 //! The record stays when the batch is complete. It means nothing then: its end is not above the
 //! tail of an exclusive ring, and no later claim of a shared ring has this end.
