@@ -240,6 +240,153 @@ fn a_probe_is_left_out_where_there_is_room_for_the_packet_alone() {
     }
 }
 
+/// Flat packets, whose batches become visible at once.
+fn batches(name: &str, builder: RingBuilder, interval: u32) {
+    let ring = builder.capacity(64 * SLOT).open(&unique(name)).unwrap();
+    let mut out = ring.publisher::<[u64; 8]>().unwrap();
+    let mut rows = ring.subscriber::<[u64; 8]>().unwrap();
+    let mut noise = Noise::of(interval, 0);
+    let (mut sent, mut read) = (0_u64, 0_u64);
+    for step in 0..4000 {
+        if step % 500 == 7 {
+            ring.sample_latency(every(interval).filter(|_| step % 1000 == 7));
+        }
+        let count = 1 + noise.below(30) as u64;
+        let some: Vec<[u64; 8]> = (sent..sent + count).map(|number| [number; 8]).collect();
+        match out.try_send_all(&some) {
+            Ok(()) => sent += count,
+            Err(error) => {
+                assert!(matches!(error.source, TrySendError::Full { .. }), "{name}: {error}");
+                sent += error.sent as u64;
+            }
+        }
+        for _ in 0..noise.below(30) {
+            match rows.try_recv() {
+                Ok(row) => assert_eq!(row[7].to_native(), read, "{name}, {interval}"),
+                Err(TryRecvError::Empty) => break,
+                Err(error) => panic!("{name}: {error}"),
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 10_000, "{name}: {read} of {sent}");
+}
+
+#[test]
+fn batches_go_on_where_a_probe_was_left_out() {
+    for interval in [1, 2, 7, 20, 61] {
+        for (kind, builder) in kinds() {
+            if !kind.contains("drop") {
+                batches(&format!("batches-{kind}-{interval}"), builder, interval);
+            }
+        }
+    }
+}
+
+/// The publisher may write beyond the end of the memory when the switch is set, and it finds out in
+/// the claim that begins there.
+#[test]
+fn a_batch_goes_on_behind_the_first_point_after_the_switch() {
+    for (interval, singles) in (1..40).flat_map(|it| [(it, 0), (it, 2), (it, 5), (it, 9)]) {
+        let name = format!("behind-{interval}-{singles}");
+        let ring = Ring::builder().capacity(64 * SLOT).exclusive().open(&unique(&name)).unwrap();
+        let mut texts = ring.subscriber::<u64>().unwrap();
+        let mut send = |out: &mut Publisher<u64>, packets: u64| {
+            for number in 0..packets {
+                out.try_send(&number).unwrap();
+                texts.recv().unwrap();
+            }
+        };
+        send(&mut ring.publisher().unwrap(), 13);
+        // It may write up to 77 without another look at cursors, and stands at 64 afterwards.
+        let mut out = ring.publisher::<u64>().unwrap();
+        send(&mut out, 51);
+        ring.sample_latency(every(interval));
+        for number in 0..singles {
+            out.try_send(&number).unwrap();
+        }
+        out.try_send_all(&[7; 16]).unwrap();
+        for turn in 0..singles + 16 {
+            texts.try_recv().unwrap_or_else(|error| panic!("{name}, {turn}: {error}"));
+        }
+        assert!(texts.try_recv().is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_probe_that_was_left_out_comes_later() {
+    for (kind, builder) in kinds() {
+        if kind.contains("drop") || kind.contains("history") {
+            continue;
+        }
+        let name = unique(&format!("owed-{kind}"));
+        let ring = builder.open(&name).unwrap();
+        let mut out = ring.publisher::<u64>().unwrap();
+        let mut numbers = ring.subscriber::<u64>().unwrap();
+        // A point in each run of 32 slots, and a ring that is full but for one slot.
+        ring.sample_latency(every(32));
+        let mut sent = 0;
+        while out.try_send(&sent).is_ok() {
+            sent += 1;
+        }
+        for _ in 0..300 {
+            numbers.recv().unwrap();
+            assert!(out.try_send(&sent).is_ok(), "{kind}");
+            sent += 1;
+        }
+        while numbers.try_recv().is_ok() {}
+        let before = inspected(&name).latencies.count;
+        for _ in 0..8 {
+            out.try_send(&sent).unwrap();
+            numbers.recv().unwrap();
+        }
+        assert!(inspected(&name).latencies.count > before, "{kind}: {before}");
+    }
+}
+
+#[test]
+fn a_newcomer_does_not_measure_the_age_of_history() {
+    for (kind, builder) in kinds() {
+        if !kind.contains("history") {
+            continue;
+        }
+        let ring = builder.open(&unique(&format!("age-{kind}"))).unwrap();
+        ring.sample_latency(every(1));
+        let mut out = ring.publisher::<u64>().unwrap();
+        for number in 0..5 {
+            out.try_send(&number).unwrap();
+        }
+        let mut numbers = ring.subscriber::<u64>().unwrap();
+        for number in 2..5 {
+            assert_eq!(*numbers.recv().unwrap(), number, "{kind}");
+        }
+        assert_eq!(numbers.counters().latencies, 0, "{kind}");
+        out.try_send(&5).unwrap();
+        assert_eq!(*numbers.recv().unwrap(), 5);
+        assert_eq!(numbers.counters().latencies, 1, "{kind}");
+    }
+}
+
+#[test]
+fn no_packet_is_evicted_for_a_probe() {
+    for (kind, builder) in kinds() {
+        if !kind.contains("drop") {
+            continue;
+        }
+        let ring = builder.open(&unique(&format!("evict-{kind}"))).unwrap();
+        let mut out = ring.publisher::<String>().unwrap();
+        let mut texts = ring.subscriber::<String>().unwrap();
+        let text = "x".repeat(16 * SLOT - 24);
+        out.try_send(&text).unwrap();
+        ring.sample_latency(every(1));
+        out.try_send(&text).unwrap();
+        for turn in 0..2 {
+            let got = texts.try_recv().map(|got| got.len());
+            assert_eq!(got.unwrap_or_else(|error| panic!("{kind}, {turn}: {error}")), text.len());
+        }
+    }
+}
+
 #[test]
 fn the_largest_packet_has_room_beside_probes() {
     for (kind, builder) in kinds() {

@@ -118,6 +118,8 @@ impl Ring {
     /// bytes; `None`: no probes. Returns the setting before. See
     /// [`ObjectInfo::sample_latency`](crate::inventory::ObjectInfo::sample_latency), which does the
     /// same for any ring by its name, also for a topic, an inbox or a queue. Costs no system call.
+    ///
+    /// Not in a forked child: there the memory is not mapped ([crate docs](crate)).
     pub fn sample_latency(&self, every: Option<NonZeroU32>) -> Option<NonZeroU32> {
         claim::switch(self.segment.memory(), every)
     }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 /// The latencies of a ring that its readers measured, as a histogram.
 ///
-/// A latency is the time from just before a packet is written until a reader gets there: it
-/// includes the time in which the publisher fills the packet, and the wake-up of a reader that
-/// slept. Each reader of a probe measures one, and of the consumers of a queue one of them.
+/// A latency is the age of a probe when a reader gets there. A probe is published immediately
+/// before a packet is filled, so a latency includes what lies in front of it and the wake-up of a
+/// reader that slept. It includes the time to fill that packet only for a reader that slept until
+/// then, or was behind. Each reader of a probe measures one, and of the consumers of a queue one of
+/// them.
 ///
 /// The latencies of a reader that takes only the newest packets are those of the packets that it
 /// finds first. What it passes over is not measured.
@@ -29,7 +31,8 @@ pub struct LatencySnapshot {
     pub sum: Duration,
     /// The largest of them. Of a difference: an upper bound, which is the end of its last bucket.
     pub max: Duration,
-    /// Probes that no latency follows from: their publisher has a clock of another time namespace.
+    /// Probes that no latency follows from: their publisher has a clock of another time namespace,
+    /// or their time lies in the future.
     pub ignored: u64,
     buckets: [u64; BUCKETS],
 }
@@ -59,11 +62,12 @@ impl LatencySnapshot {
         Self { count: total(&buckets), sum, max, ignored, buckets }
     }
 
-    /// The latencies since an earlier snapshot of the same ring. Nothing, if the ring was made anew
-    /// meanwhile.
+    /// The latencies since an earlier snapshot of the same ring. Nothing, if a number has fallen,
+    /// because the ring was made anew meanwhile.
     pub fn since(&self, earlier: &Self) -> Self {
         let pairs = || self.buckets.iter().zip(&earlier.buckets);
-        if pairs().any(|(now, before)| now < before) {
+        let fell = self.sum < earlier.sum || self.ignored < earlier.ignored;
+        if fell || pairs().any(|(now, before)| now < before) {
             return Self::default();
         }
         let mut buckets = [0; BUCKETS];
@@ -84,9 +88,11 @@ impl LatencySnapshot {
     }
 
     /// The latency that this part of all latencies does not exceed: 0.5 for the median, 0.99 for
-    /// the 99th percentile. It is the end of a bucket, so it is at most a quarter too large, and
-    /// never more than [`max`](Self::max). `None` without latencies. A part outside of 0 to 1
-    /// counts as 0 or 1.
+    /// the 99th percentile. `None` without latencies.
+    ///
+    /// It is the end of a bucket, so it is at most a quarter too large, or 64 ns where it is less
+    /// than that, and never more than [`max`](Self::max). A part outside of 0 to 1 counts as 0 or
+    /// 1.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         if self.count == 0 {
             return None;

@@ -143,12 +143,10 @@ impl<'a> LatencyWords<'a> {
     /// The latencies of all readers.
     pub(crate) fn histogram(self) -> Histogram {
         let load = |index: usize| self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
-        Histogram {
-            ignored: load(IGNORED),
-            sum: load(SUM),
-            largest: load(LARGEST),
-            buckets: std::array::from_fn(|index| load(HISTOGRAM + index)),
-        }
+        // Before the largest, which is stored first.
+        let buckets = std::array::from_fn(|index| load(HISTOGRAM + index));
+        let (ignored, sum, largest) = (load(IGNORED), load(SUM), load(LARGEST));
+        Histogram { ignored, sum, largest, buckets }
     }
 
     fn store(self, entry: usize, ReaderLatency { count, sum, largest }: ReaderLatency) {

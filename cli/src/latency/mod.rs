@@ -79,8 +79,8 @@ pub(crate) fn run(args: &LatencyArgs, output: &mut Output) -> Result<Outcome, Fa
     }
     let is_ended = ended_by_signals()?;
     let every = args.every.or(first.sampling).map_or_else(|| chosen(object, &first), Ok)?;
-    let _switch = Switch::on(object, every)?;
-    follow(object, every, args, &is_ended, output)
+    let mut switch = Switch::on(object, every)?;
+    follow(&mut switch, every, args, &is_ended, output)
 }
 
 fn no_ring(object: &ObjectInfo) -> Failure {
@@ -159,22 +159,41 @@ impl<'a> Switch<'a> {
     fn on(object: &'a ObjectInfo, every: NonZeroU32) -> Result<Self, Failure> {
         Ok(Self { object, before: object.sample_latency(Some(every))? })
     }
+
+    /// Switches sampling on again, after another process switched it off.
+    fn go_on(&mut self, every: NonZeroU32) -> Result<(), Failure> {
+        match self.object.sample_latency(Some(every)) {
+            Ok(before) => self.before = before,
+            // The next look finds that the ring is gone.
+            Err(OpenError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Switch<'_> {
     fn drop(&mut self) {
-        // A ring that is gone has no switch.
-        let _ = self.object.sample_latency(self.before);
+        match self.object.sample_latency(self.before) {
+            // A ring that is gone has no switch.
+            Ok(_) | Err(OpenError::NotFound { .. }) => {}
+            Err(error) => eprintln!(
+                "warning: sampling of {} stays on, as it could not be switched back: {error}; try \
+                 `packetring latency NAME --off`",
+                self.object
+            ),
+        }
     }
 }
 
 fn follow(
-    object: &ObjectInfo,
+    switch: &mut Switch<'_>,
     every: NonZeroU32,
     args: &LatencyArgs,
     is_ended: &AtomicBool,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    let object = switch.object;
     let Some(mut ring_before) = ring(object)? else { return Err(no_ring(object)) };
     let (start, began) = (ring_before.latencies.clone(), Instant::now());
     let over = end(args.span);
@@ -207,8 +226,8 @@ fn follow(
             Err(error) => return Err(error.into()),
         };
         if now.sampling.is_none() {
-            // Another command that had switched it on has ended.
-            object.sample_latency(Some(every))?;
+            // Another command that had switched it on has ended. So it was on because of that one.
+            switch.go_on(every)?;
         }
         let between = now.latencies.since(&ring_before.latencies);
         let seconds = since.elapsed().as_secs_f64();

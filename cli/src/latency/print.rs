@@ -107,7 +107,7 @@ impl Latencies {
         writeln!(output, "\n{sentence}")?;
         if self.figures.ignored > 0 {
             let ignored = format!(
-                "{} ignored: of publishers whose time namespace has another clock",
+                "{} ignored: their time is that of another time namespace, or of the future",
                 text::count(self.figures.ignored as usize, "probe")
             );
             let ignored = output.paint(YELLOW, ignored);

@@ -133,6 +133,27 @@ fn a_signal_puts_the_switch_back_and_a_kill_does_not() {
 }
 
 #[test]
+fn the_last_of_two_commands_leaves_sampling_off() {
+    let prefix = Prefix::new();
+    let traffic = Traffic::start(&prefix, "shared-switch");
+    let start = |every: &str| {
+        let arguments = ["latency", &traffic.name, "--every", every, "--interval", "0.1"];
+        let mut command = command(&arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let every = every.parse().ok();
+        eventually("the switch", || (traffic.every() == every).then_some(()));
+        child
+    };
+    let (first, second) = (start("3"), start("5"));
+    signal(first.id(), "INT");
+    assert_eq!(Ran::of(&first.wait_with_output().unwrap()).status, 0);
+    eventually("the second one goes on", || (traffic.every() == Some(5)).then_some(()));
+    signal(second.id(), "INT");
+    assert_eq!(Ran::of(&second.wait_with_output().unwrap()).status, 0);
+    assert_eq!(traffic.every(), None);
+}
+
+#[test]
 fn latencies_are_shown_by_inspect_top_and_export_while_they_are_sampled() {
     let prefix = Prefix::new();
     let traffic = Traffic::start(&prefix, "shown");

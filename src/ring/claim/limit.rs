@@ -25,13 +25,19 @@ impl Writer {
         self.refresh_now(tail, needed)
     }
 
-    /// As [`refresh`](Self::refresh), before a shared claim that begins at `tail`. If a
-    /// [probe](super::probe) is due there, it is committed first: then the tail has moved.
+    /// As [`refresh`](Self::refresh), before a shared claim that begins at `tail` with a packet of
+    /// `span` slots. If a [probe](super::probe) is due there, it is committed first: then the tail
+    /// has moved.
     #[cold]
     #[inline(never)]
-    pub(super) fn refresh_or_probe(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+    pub(super) fn refresh_or_probe(
+        &mut self,
+        tail: u64,
+        span: u64,
+        needed: u64,
+    ) -> Result<(), Full> {
         if self.looks_at_sampling() {
-            self.probe_if_due(tail, needed);
+            self.probe_if_due(tail, span, needed);
         }
         self.refresh_now(tail, needed)
     }
@@ -39,17 +45,25 @@ impl Writer {
     // Always: another call costs a small ring two instructions per packet.
     #[inline(always)]
     fn refresh_now(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
-        let outcome = if needed > self.free { self.scan(tail, needed) } else { Ok(()) };
+        let outcome = if needed > self.free { self.scan(tail, needed, needed) } else { Ok(()) };
         self.raise(tail, needed);
         outcome
     }
 
-    /// Scans the gate, and raises `free`.
-    fn scan(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+    /// Returns true if the slots up to `needed` are free, or can be made free. Packets are evicted
+    /// only if the slots up to `packet` are not free.
+    pub(super) fn find_room(&mut self, tail: u64, needed: u64, packet: u64) -> bool {
+        needed <= self.free || self.scan(tail, needed, packet).is_ok()
+    }
+
+    /// Scans the gate, and raises `free`. Evicts up to `needed` if `packet` is not free without.
+    // Always: another call costs a small ring two instructions per packet.
+    #[inline(always)]
+    fn scan(&mut self, tail: u64, needed: u64, packet: u64) -> Result<(), Full> {
         let oldest = gate::make_history_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;
-        if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
+        if packet > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
             let evicted = overflow::make_room(&self.memory, &self.geometry, needed - capacity);
             self.own().details.counts.add_evicted(evicted);
             // The fence in this scan also orders the evictions before it against a subscriber that
@@ -67,7 +81,7 @@ impl Writer {
     /// By a quarter of the ring at a time, or as far as `needed`, which is more for large packets,
     /// batches and bursts. An observer cannot read what lies a capacity below the limit. So it
     /// always has the newest three quarters of a ring whose claims are small.
-    fn raise(&mut self, tail: u64, needed: u64) {
+    pub(super) fn raise(&mut self, tail: u64, needed: u64) {
         let limit = self.free.min(needed.max(tail + self.geometry.capacity / STEPS));
         if limit > self.raised {
             self.publish_limit(limit);

@@ -56,8 +56,9 @@ pub(crate) struct Full {
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
 /// 4. `free` is at most one capacity above every position that must not be overwritten
-///    ([`gate`](super::gate) has the reason why it stays valid). `raised` is at most `free`, and
-///    `limit` is at most `raised`.
+///    ([`gate`](super::gate) has the reason why it stays valid). `raised` is at most `free`.
+///    `limit` is at most `raised`, and at most the next sampling point, which no claim of this
+///    publisher has passed.
 /// 5. The limit in the publisher's entry is at least `raised`, and was stored before any slot below
 ///    `raised` was written.
 #[derive(Debug)]
@@ -324,7 +325,8 @@ impl Writer {
     #[inline(never)]
     fn make_way_behind_probe(&mut self, span: u64) -> Result<(), Full> {
         let position = self.at.position;
-        self.probe_if_due(position, position + self.geometry.padding(position, span) + span);
+        let needed = position + self.geometry.padding(position, span) + span;
+        self.probe_if_due(position, span, needed);
         self.make_way_now(span)
     }
 

@@ -15,7 +15,8 @@
 //!   reader meets a probe where it passes over void packets anyway.
 //! - **A probe is a void packet as any other** for gates, history, evictions, recovery and
 //!   observers.
-//! - **A send that has room for its packet alone does not fail**: then the probe is left out.
+//! - **A send that has room for its packet alone does not fail**: then the probe is left out,
+//!   and tried again later. For a probe alone no packet is evicted.
 //! - **Nothing is trusted.** A time of the future, or of another time namespace, is ignored.
 //!
 //! In a shared ring a probe is a claim of its own, of one slot. In an exclusive ring it is
@@ -53,6 +54,9 @@ use std::num::NonZeroU32;
 /// Most slots between two probes.
 const MOST_SLOTS: u64 = u32::MAX as u64;
 
+/// A probe that was left out is tried again after such a part of the ring.
+const TRIES: u64 = 8;
+
 /// What a publisher knows about sampling.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sampling {
@@ -62,13 +66,16 @@ pub(super) struct Sampling {
     pub(super) point: u64,
     /// The end of the claim behind the last probe. There is no other probe before it.
     after: u64,
+    /// The last probe was left out, so the next claim at the limit has one.
+    is_owed: bool,
     /// No probes: the publisher claims slots for other reasons than packets.
     is_quiet: bool,
 }
 
 impl Sampling {
     /// Of a publisher that did not look yet. Its limit is 0, so its first claim does.
-    pub(super) const UNKNOWN: Self = Self { every: 0, point: NOWHERE, after: 0, is_quiet: false };
+    pub(super) const UNKNOWN: Self =
+        Self { every: 0, point: NOWHERE, after: 0, is_owed: false, is_quiet: false };
 }
 
 /// Slots for one probe; 0: sampling is off.
@@ -101,50 +108,63 @@ impl Writer {
     }
 
     /// Looks at the switch before a claim of the slots from `tail` to `end`. Returns true if it
-    /// covers a sampling point. The next point is behind the claim.
+    /// covers a sampling point, or if a probe is owed. The next point is not below `end`.
     fn is_probe_due(&mut self, tail: u64, end: u64) -> bool {
-        let Sampling { after, is_quiet, .. } = self.sampling;
+        let Sampling { after, is_owed, is_quiet, .. } = self.sampling;
         let every = if is_quiet { 0 } else { interval(&self.memory) };
         let point = next_point(every, tail.max(after));
-        let is_due = point < end;
+        let is_due = point < end || is_owed && every > 0;
         self.sampling.every = every;
-        self.sampling.point = if is_due { next_point(every, end) } else { point };
+        self.sampling.point = if point < end { next_point(every, end) } else { point };
+        self.sampling.is_owed &= is_due;
         is_due
     }
 
-    /// The end of a claim behind a probe at `tail`. Without the probe it is `needed`.
-    fn end_behind_probe(&self, tail: u64, needed: u64) -> u64 {
-        if needed > self.geometry.piece_end(tail) {
+    /// The end of a claim of `span` slots behind a probe at `tail`.
+    fn end_behind_probe(&self, tail: u64, span: u64) -> u64 {
+        let padding = self.geometry.padding(tail, span);
+        if padding > 0 {
             // The probe takes a slot of the padding.
-            return needed;
+            return tail + padding + span;
         }
-        let (start, span) = (tail + 1, needed - tail);
+        let start = tail + 1;
         start + self.geometry.padding(start, span) + span
     }
 
-    /// Makes room for a probe at `tail` and the claim behind it, which ends at `end`. Returns false
-    /// if there is none: the claim must do without the probe.
-    fn make_probe_room(&mut self, tail: u64, end: u64) -> bool {
-        let point = self.sampling.point;
-        self.sampling.point = next_point(self.sampling.every, end);
-        let has_room = self.refresh(tail, end).is_ok();
-        if has_room {
-            self.sampling.after = end;
-        } else {
-            self.sampling.point = point;
+    /// Makes room for a probe at `tail` and a packet of `span` slots. Returns false if there is
+    /// none: the packet must do without the probe.
+    fn make_probe_room(&mut self, tail: u64, span: u64) -> bool {
+        let packet = tail + self.geometry.padding(tail, span) + span;
+        let end = self.end_behind_probe(tail, span);
+        if !self.find_room(tail, end, packet) {
+            return false;
         }
-        has_room
+        self.sampling.point = self.sampling.point.max(next_point(self.sampling.every, end));
+        self.sampling.after = end;
+        self.raise(tail, end);
+        true
     }
 
-    /// Before a claim of the slots from `tail` to `needed`: commits a probe at `tail`, if one is
-    /// due and has room. Then the tail has moved, and the caller claims behind it.
+    /// Before a claim of the slots from `tail` to `needed`, which begins with a packet of `span`
+    /// slots: commits a probe at `tail`, if one is due and has room. Then the tail has moved, and
+    /// the caller claims behind it.
     #[cold]
     #[inline(never)]
-    pub(super) fn probe_if_due(&mut self, tail: u64, needed: u64) {
-        let end = self.end_behind_probe(tail, needed);
-        if !self.is_probe_due(tail, needed) || !self.make_probe_room(tail, end) {
-            return;
+    pub(super) fn probe_if_due(&mut self, tail: u64, span: u64, needed: u64) {
+        let is_due = self.is_probe_due(tail, needed);
+        let has_room = is_due && self.make_probe_room(tail, span);
+        if is_due && !has_room {
+            let again = needed + self.geometry.capacity / TRIES;
+            self.sampling.point = self.sampling.point.min(again);
         }
+        self.sampling.is_owed = is_due && !has_room;
+        self.limit = self.limit.min(self.sampling.point);
+        if has_room {
+            self.publish_probe(tail);
+        }
+    }
+
+    fn publish_probe(&mut self, tail: u64) {
         match self.claims {
             Claims::Exclusive => {
                 self.stamp_probe();
@@ -202,19 +222,24 @@ impl Writer {
 /// at its next notification of readers. Returns the setting before.
 #[cfg(not(loom))]
 pub(crate) fn switch(memory: &RingMemory, every: Option<NonZeroU32>) -> Option<NonZeroU32> {
-    let (head, before) = (memory.head(), switched(memory));
+    let head = memory.head();
     let every = every.map_or(0, |every| u64::from(every.get()));
-    head.membership.sampling.store(every, Ordering::Relaxed);
+    let before = head.membership.sampling.swap(every, Ordering::Relaxed);
     // As a reader that is about to sleep: the next notification takes its slow path, and wakes
     // nobody who waits for less. Release: a publisher that sees it sees the switch.
     head.readers.event_count.waiters.fetch_add(1, Ordering::Release);
-    before
+    setting(before)
 }
 
 /// The slots for one probe. `None`: sampling is off.
 #[cfg(not(loom))]
 pub(crate) fn switched(memory: &RingMemory) -> Option<NonZeroU32> {
-    u32::try_from(interval(memory)).ok().and_then(NonZeroU32::new)
+    setting(memory.head().membership.sampling.load(Ordering::Relaxed))
+}
+
+#[cfg(not(loom))]
+fn setting(word: u64) -> Option<NonZeroU32> {
+    u32::try_from(word.min(MOST_SLOTS)).ok().and_then(NonZeroU32::new)
 }
 
 /// The words of the probe at a position, loaded before the reader moves on.

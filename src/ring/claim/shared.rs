@@ -152,7 +152,7 @@ impl Writer {
         let start = tail + self.geometry.padding(tail, first);
         let needed = start + wanted(self, start);
         if needed > self.limit
-            && let Err(full) = self.refresh_or_probe(tail, needed)
+            && let Err(full) = self.refresh_or_probe(tail, first, needed)
             && start + first > self.limit
         {
             return Err(full);

@@ -13,6 +13,7 @@
 //! next call of its subscriber, and no longer.
 
 mod counting;
+mod pins;
 mod read_ahead;
 mod takes;
 
@@ -20,7 +21,7 @@ use self::{counting::plain_held, read_ahead::ReadAhead};
 #[cfg(not(loom))]
 use super::cursor::payload_of;
 use super::cursor::{Cursor, Fault, Next, Taken};
-use super::gate::{PIN, position};
+use super::gate::position;
 use super::geometry::Geometry;
 use super::membership::{self, Joined, Start};
 use super::overflow::LossCounter;
@@ -84,7 +85,12 @@ impl Reader {
     pub(crate) fn join(entry: LockedEntry, start: Start) -> Self {
         let (memory, settings, entry) = entry.into_subscriber();
         let joined = membership::join_subscriber(&memory, &settings, entry, start);
-        Self::new(memory, &settings, entry, joined)
+        let mut reader = Self::new(memory, &settings, entry, joined);
+        if start == Start::Newcomer {
+            // The age of history is no latency.
+            reader.sampled_below = reader.tail();
+        }
+        reader
     }
 
     /// Joins as the durable subscriber of a name that has none, under the control lock.
@@ -122,22 +128,9 @@ impl Reader {
             run: 0,
             list: Vec::new(),
             redelivered_below: joined.redelivered_below.unwrap_or(0),
-            sampled_below: 0,
+            // A durable predecessor passed the probes before what it was handed.
+            sampled_below: joined.redelivered_below.unwrap_or(0),
             loss: joined.loss,
-        }
-    }
-
-    /// Slow path of a `DropOldest` ring. Out of line, so that `.ci/hot-path` finds no locked
-    /// instruction in the receive path of a `Block` ring.
-    #[inline(never)]
-    fn next_pinned(&mut self) -> Next {
-        loop {
-            failpoint(Failpoint::ReceiveLook);
-            let is_pinned = slot::is_stamped(&self.memory, self.at) && self.pin();
-            let next = if is_pinned { self.take() } else { self.follow_eviction() };
-            if let Some(next) = next {
-                return next;
-            }
         }
     }
 
@@ -176,25 +169,6 @@ impl Reader {
         Some(Next::Taken(Taken { position: self.at.position, descriptor }))
     }
 
-    /// Keeps evictors from moving the cursor during `work`, which joins another subscriber at it.
-    pub(crate) fn stand_still<R>(&self, work: impl FnOnce() -> R) -> R {
-        if !self.pins || self.held > 0 {
-            return work();
-        }
-        let cursor = &self.own().cursor;
-        let mut at = cursor.load(Ordering::Acquire);
-        // Acquire and release: as in `pin`.
-        while let Err(now) =
-            cursor.compare_exchange(at, at | PIN, Ordering::AcqRel, Ordering::Acquire)
-        {
-            at = now;
-        }
-        let done = work();
-        // Pairs with the acquires in `gate::scan` and `overflow::evict`.
-        cursor.store(at, Ordering::Release);
-        done
-    }
-
     /// Positions in flight.
     #[inline]
     pub(crate) fn range(&self) -> Range<u64> {
@@ -226,27 +200,6 @@ impl Reader {
         // slots before a publisher writes to them. In a `DropOldest` ring this unpins the cursor,
         // which no other process moves while it is pinned.
         self.own().cursor.store(self.at.position, Ordering::Release);
-    }
-
-    /// Clears the pin where the cursor stands. The cursor is pinned, or no other process moves it.
-    fn unpin(&self) {
-        if self.pins {
-            // As in `release`.
-            self.own().cursor.store(self.at.position, Ordering::Release);
-        }
-    }
-
-    #[inline]
-    fn pin(&self) -> bool {
-        // Release pairs with an evictor's acquire. Acquire pairs with an evictor's release: a
-        // cursor that still stands here means that the slots from here on were not given away.
-        let pinned = self.own().cursor.compare_exchange(
-            self.at.position,
-            self.at.position | PIN,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-        pinned.is_ok()
     }
 }
 

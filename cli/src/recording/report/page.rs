@@ -253,8 +253,9 @@ fn latencies(ring: &RingReport) -> Markup {
     html! {
         h3 { "Latencies" }
         p { (text::count(latencies.samples as usize, "sample")) ", the largest " (span(latencies.max)) "." }
-        p.note { "From just before a packet was written until a reader got there. The recorder reads \
-            the figures about once a second; a point of a chart is the largest of its time." }
+        p.note { "The age of a probe, which is published immediately before a packet, when a reader \
+            got there. The recorder reads the figures about once a second; a point of a chart is \
+            the largest of its time." }
     }
 }
 
