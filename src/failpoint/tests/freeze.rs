@@ -28,8 +28,8 @@ fn a_process_can_be_frozen_at_any_step() {
 fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
     let name = format!("freeze-busy-{}", std::process::id());
     let patient = Case::Shared.builder().open_timeout(SHORT).open(&name).unwrap();
-    // The fifth time: the first four are in the peer's own rings.
-    let mut peer = scenario::start(&name, Case::Shared, Stop::freeze(Failpoint::JoinOwner, 5));
+    // The seventh time: the first six are in the peer's own rings.
+    let mut peer = scenario::start(&name, Case::Shared, Stop::freeze(Failpoint::JoinOwner, 7));
     assert_eq!(peer.settle(), State::Frozen);
     for outcome in [patient.publisher::<Numbered>().map(drop), patient.close()] {
         let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };
