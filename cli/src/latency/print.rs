@@ -116,7 +116,9 @@ impl Latencies {
         if self.figures.samples == 0 {
             let nothing = match self.every {
                 None => "sampling is off: see `packetring latency --help`",
-                Some(_) => "no reader took a packet that was sent since then",
+                Some(_) => {
+                    "no probe came to a reader: no packets, or --every is too large for them"
+                }
             };
             let nothing = output.paint(DIM, nothing);
             writeln!(output, "{nothing}")?;

@@ -366,6 +366,9 @@ impl<'a> Recorder<'a> {
     }
 
     fn finish(mut self) -> Result<Recorded, Failure> {
+        self.samples
+            .end(|entry| self.writer.push(entry))
+            .map_err(|error| full(self.done.files.last(), &error))?;
         self.write_block()?;
         self.count(self.writer.bytes());
         let synced = self.writer.into_inner().sync_all();

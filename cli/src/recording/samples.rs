@@ -71,6 +71,21 @@ impl<'a> Samples<'a> {
         self.next = Instant::now() + SAMPLE_EVERY;
         Ok(())
     }
+
+    /// Calls `put` with the latencies since the last sample, at the end of a recording.
+    pub(super) fn end<E>(
+        &mut self,
+        mut put: impl FnMut(&Entry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (stream, (object, _)) in self.objects.iter().enumerate() {
+            if let Ok(Inspection::Ring(ring)) = object.inspect()
+                && let Some(latency) = latency(stream as u16, &ring, &mut self.latencies)
+            {
+                put(&Entry::Latency(latency))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The backlog of each reader, and of a queue.

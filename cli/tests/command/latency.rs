@@ -210,9 +210,9 @@ fn a_recording_has_the_latencies_that_were_sampled_meanwhile() {
     let traffic = Traffic::start(&prefix, "recorded");
     let report =
         |file: &str| run(&["report", file, "--json"]).result()["rings"][0]["latencies"].clone();
-    // The recorder looks at latencies once a second.
+    // The recorder looks at latencies once a second, and at its end.
     let record = |file: &str| {
-        let ran = run(&["record", file, &traffic.name, "--for", "2.5"]);
+        let ran = run(&["record", file, &traffic.name, "--for", "0.6"]);
         assert_eq!(ran.status, 0, "{ran:?}");
     };
     run(&["latency", &traffic.name, "--on", "--every", "2"]);

@@ -296,9 +296,16 @@ fn a_page_replaces_no_file_but_an_earlier_page() {
     let file = folder.file("a.rec");
     ten_seconds(0).save(&file);
     let before = std::fs::read(&file).unwrap();
-    let ran = run(&["report", &file, "--to", &file]);
+    let other = folder.file("b.rec");
+    std::fs::write(&other, &before).unwrap();
+    let ran = run(&["report", &file, "--to", &other]);
     assert!(ran.status == 1 && ran.error.contains("is a recording"), "{ran:?}");
-    assert_eq!(std::fs::read(&file).unwrap(), before);
+    let ran = run(&["report", &other, &file, "--to", &file, "--force"]);
+    assert!(ran.status == 1 && ran.error.contains("one of the recordings to read"), "{ran:?}");
+    assert_eq!(
+        [&file, &other].map(|file| std::fs::read(file).unwrap()),
+        [&before; 2].map(Vec::clone)
+    );
     let page = folder.file("page.html");
     let report = ["report", &file, "--to", &page];
     for other in ["notes", "<!DOCTYPE html><title>packetring guide</title>"] {

@@ -38,8 +38,11 @@ pub(crate) fn run(args: &ReportArgs, output: &mut Output) -> Result<Outcome, Fai
             "no page to write: give --to page.html, or --json for the figures alone".to_owned(),
         ));
     }
-    if let Some(page) = args.to.as_ref().filter(|_| !args.force) {
-        refuse_other_file(page)?;
+    if let Some(page) = &args.to {
+        refuse_own_file(page, &args.files)?;
+        if !args.force {
+            refuse_other_file(page)?;
+        }
     }
     let sources = RecordingFile::open_all(&args.files)?;
     let files = sources.iter().map(|source| source.path.to_owned()).collect();
@@ -87,6 +90,17 @@ fn print(report: &Report, page: Option<&Path>, output: &mut Output) -> Result<()
     let packets = text::count(report.packets as usize, "packet");
     let rings = text::count(report.rings.len(), "ring");
     writeln!(output, "{packets} of {rings} in {}", text::plain(&page))?;
+    Ok(())
+}
+
+/// Fails if the page would replace a file that it is made of.
+fn refuse_own_file(page: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+    let Ok(target) = page.canonicalize() else { return Ok(()) };
+    if files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == target)) {
+        return Err(Failure::failed(format_args!(
+            "{page:?} is one of the recordings to read; choose another file for the page"
+        )));
+    }
     Ok(())
 }
 
