@@ -20,6 +20,20 @@ pub(crate) struct Extent {
     backlog: bool,
 }
 
+/// The lines that a command prints, one for each interval.
+#[derive(Debug, Args)]
+pub(crate) struct Lines {
+    /// Seconds between two lines
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
+    pub(crate) interval: Duration,
+    /// Ends after this many lines
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) count: Option<u64>,
+    /// Ends after this time
+    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
+    pub(crate) span: Option<Duration>,
+}
+
 /// What ends a command that reads packets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {

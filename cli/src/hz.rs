@@ -4,8 +4,7 @@
 //! is exact however fast the publishers are. If the observer was overrun, the number of packets is
 //! that of the slots, by the average length of the packets that were read.
 
-use crate::args;
-use crate::extent::end;
+use crate::extent::{Lines, end};
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output};
 use crate::text;
@@ -28,15 +27,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct HzArgs {
     /// The ring, topic, inbox, queue, service or events
     name: String,
-    /// Seconds between two lines
-    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
-    interval: Duration,
-    /// Ends after this many lines
-    #[arg(long, short = 'n', value_name = "NUMBER")]
-    count: Option<u64>,
-    /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
-    span: Option<Duration>,
+    #[command(flatten)]
+    lines: Lines,
 }
 
 /// One line.
@@ -56,14 +48,15 @@ struct Rates {
 
 /// Prints a line for each interval.
 pub(crate) fn run(args: &HzArgs, output: &mut Output) -> Result<Outcome, Failure> {
-    let interval = args.interval;
-    let end = end(args.span);
+    let interval = args.lines.interval;
+    let end = end(args.lines.span);
     let objects = packetring::inventory()?;
     let object = names::find(&objects, &args.name)?;
     let mut observer = Observer::open(object, ObserveFrom::Now)?;
     let mut tail = tail_of(object).unwrap_or_default();
     let mut lines = 0;
-    while args.count.is_none_or(|count| lines < count) && end.is_none_or(|end| Instant::now() < end)
+    while args.lines.count.is_none_or(|count| lines < count)
+        && end.is_none_or(|end| Instant::now() < end)
     {
         let start = Instant::now();
         let until = end.map_or(start + interval, |end| end.min(start + interval));
@@ -80,7 +73,7 @@ pub(crate) fn run(args: &HzArgs, output: &mut Output) -> Result<Outcome, Failure
                 let removed = output.paint(DIM, "-- the ring was removed");
                 writeln!(output, "{removed}")?;
             }
-            return Ok(if args.count.is_some() { Outcome::Found } else { Outcome::Done });
+            return Ok(if args.lines.count.is_some() { Outcome::Found } else { Outcome::Done });
         }
     }
     Ok(Outcome::Done)

@@ -65,8 +65,8 @@ impl Progress {
         Self { bar: None, started_at: Instant::now(), shown_at: None, is_timed: false }
     }
 
-    /// The same for a command that prints packets meanwhile. Shown only if they go into a file:
-    /// behind a pipe, another program may print on the terminal.
+    /// This progress, of a command that prints packets meanwhile: shown only if they go into a
+    /// file. Behind a pipe, another program may print on the terminal.
     pub(crate) fn unless_printing(mut self) -> Self {
         let stat = rustix::fs::fstat(io::stdout());
         let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode).is_file();

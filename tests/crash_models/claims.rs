@@ -1296,7 +1296,7 @@ const BURST_ALONE: Claims =
 /// A batch that becomes visible at once, against a packet of two slots.
 const AT_ONCE: Claims = Claims { plans: [&[&[TOGETHER | 1, 1]], &[&[2]], &[]], ..BATCH };
 
-/// The same across the wrap: the end of the memory cuts the first batch to one packet. The other
+/// `AT_ONCE` across the wrap: the end of the memory cuts the first batch to one packet. The other
 /// publisher's claim has padding.
 const AT_ONCE_WRAP: Claims = Claims {
     plans: [&[&[TOGETHER | 1, TOGETHER | 1, 1]], &[&[2]], &[]],

@@ -6,8 +6,7 @@
 pub(crate) mod figures;
 mod print;
 
-use crate::args;
-use crate::extent::end;
+use crate::extent::{Lines, end};
 use crate::names;
 use crate::output::{DIM, Failure, Outcome, Output};
 use crate::text;
@@ -52,15 +51,8 @@ pub(crate) struct LatencyArgs {
     /// Prints what was sampled since the ring was made, switches nothing, and ends
     #[arg(long, conflicts_with_all = ["on", "off", "every"])]
     once: bool,
-    /// Seconds between two lines
-    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = args::interval)]
-    interval: Duration,
-    /// Ends after this many lines
-    #[arg(long, short = 'n', value_name = "NUMBER")]
-    count: Option<u64>,
-    /// Ends after this time
-    #[arg(long = "for", value_name = "SECONDS", value_parser = args::seconds)]
-    span: Option<Duration>,
+    #[command(flatten)]
+    lines: Lines,
 }
 
 /// Prints a line for each interval, and the sum at the end.
@@ -196,7 +188,7 @@ fn follow(
     let object = switch.object;
     let Some(mut ring_before) = ring(object)? else { return Err(no_ring(object)) };
     let (start, began) = (ring_before.latencies.clone(), Instant::now());
-    let over = end(args.span);
+    let over = end(args.lines.span);
     let is_over =
         || is_ended.load(Ordering::Relaxed) || over.is_some_and(|over| Instant::now() >= over);
     if !output.is_json {
@@ -208,9 +200,10 @@ fn follow(
     }
     output.flush()?;
     let mut lines = 0;
-    while args.count.is_none_or(|count| lines < count) && !is_over() {
+    while args.lines.count.is_none_or(|count| lines < count) && !is_over() {
         let since = Instant::now();
-        let until = over.map_or(since + args.interval, |over| over.min(since + args.interval));
+        let until =
+            over.map_or(since + args.lines.interval, |over| over.min(since + args.lines.interval));
         while Instant::now() < until && !is_over() {
             std::thread::sleep(STEP.min(until.saturating_duration_since(Instant::now())));
         }

@@ -3,7 +3,7 @@
 
 use super::format::{Entry, NONE, Packet, Writer};
 use super::now;
-use super::rotation::{earlier_files, numbered};
+use super::rotation::{create, earlier_files, numbered};
 use super::samples::Samples;
 use super::source::{Found, Stream};
 use crate::extent::Extent;
@@ -17,9 +17,9 @@ use packetring::observe::ObservedPacket;
 use packetring::packet::Fingerprint;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -377,18 +377,6 @@ impl<'a> Recorder<'a> {
         self.done.kept_bytes = self.complete.iter().map(|(_, bytes)| bytes).sum();
         Ok(self.done)
     }
-}
-
-fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(!overwrites).create(true).truncate(overwrites);
-    options.open(path).map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AlreadyExists => "choose another file, or overwrite it with --force",
-            _ => "choose another file",
-        };
-        Failure::failed(format_args!("{path:?} not created: {error}; {advice}"))
-    })
 }
 
 /// The error of a file that cannot be written.

@@ -2,12 +2,26 @@
 
 use crate::output::Failure;
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Most files that an error lists.
 const MOST_NAMES: usize = 8;
+
+/// Creates a file of a recording.
+pub(super) fn create(path: &Path, overwrites: bool) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(!overwrites).create(true).truncate(overwrites);
+    options.open(path).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AlreadyExists => "choose another file, or overwrite it with --force",
+            _ => "choose another file",
+        };
+        Failure::failed(format_args!("{path:?} not created: {error}; {advice}"))
+    })
+}
 
 /// `FILE.2` of `FILE`.
 pub(super) fn numbered(file: &Path, number: u64) -> PathBuf {

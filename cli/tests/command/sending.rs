@@ -282,7 +282,7 @@ fn all_commands_are_one_worker_and_only_those_at_one_time_differ() {
         message.ack();
     }
     assert!(senders[0] != own && senders.iter().all(|id| *id == senders[0]), "{senders:?}");
-    // One that waits for its next line is there beside another one.
+    // A command that waits for its next line is a worker beside the next command.
     let mut child = start(&["send", &name]);
     writeln!(child.stdin.as_mut().unwrap(), "8").unwrap();
     let first = inbox.recv().unwrap();

@@ -58,7 +58,7 @@ impl Writer {
         self.record_batch(end);
         behind(&self.memory, start);
         first(&self.memory, start);
-        // A release: whoever sees this stamp sees the whole batch.
+        // The stamp is a release: a reader that sees it sees the whole batch.
         slot::commit(&self.memory, start, descriptor, Failpoint::BatchHead);
         failpoint(Failpoint::CommitAfter);
         self.at.go(&self.memory, end);

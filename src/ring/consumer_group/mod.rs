@@ -33,10 +33,13 @@
 //! this module neither waits nor checks liveness (`channel::untyped::{receiver, waiting}` do both).
 
 mod orphans;
+mod voids;
 
 pub(crate) use orphans::{has_in_flight, unpin};
 #[cfg(not(loom))]
-pub(crate) use orphans::{is_pinned, orphaned_entry, skip_voids};
+pub(crate) use orphans::{is_pinned, orphaned_entry};
+#[cfg(not(loom))]
+pub(crate) use voids::skip_voids;
 
 use super::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use super::gate::{PIN, position};
@@ -44,11 +47,7 @@ use super::geometry::{Geometry, clamp};
 use super::membership::{self, OnConsumerDeath, SHARED};
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
 #[cfg(not(loom))]
-use super::{
-    claim::{record_probe, time_of_probe},
-    counters,
-    cursor::payload_of,
-};
+use super::{counters, cursor::payload_of};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE, SubscriberEntry};
@@ -160,28 +159,6 @@ impl ConsumerGroup {
         let is_packet = matches!(found, SlotState::Packet(_));
         // Of a packet, the compare-and-swap that follows finds out.
         (is_packet || shared(&self.memory).load(Ordering::Acquire) == at).then_some(found)
-    }
-
-    /// Moves the shared cursor over a void packet, which no consumer needs to have in flight. The
-    /// consumer that moves it over a probe records the latency.
-    #[cold]
-    #[inline(never)]
-    fn skip(&self, at: u64, descriptor: Descriptor) {
-        #[cfg(not(loom))]
-        let time = (descriptor == Descriptor::PROBE).then(|| time_of_probe(&self.memory, at));
-        // Acquire and release: a consumer that sees the cursor moved sees the in-flight words below
-        // it, as this consumer saw them. A failure means that another consumer skipped the packet.
-        let shared = shared(&self.memory);
-        let end = at + descriptor.span();
-        let moved = shared.compare_exchange(at, end, Ordering::AcqRel, Ordering::Relaxed);
-        // While the cursor stood still, it gated the probe. Otherwise its words may be another
-        // lap's.
-        #[cfg(not(loom))]
-        if let (Ok(_), Some(time)) = (moved, time) {
-            record_probe(&self.memory, self.entry, time);
-        }
-        #[cfg(loom)]
-        let _ = moved;
     }
 
     /// Tries to take the packet at the shared cursor. `None`: another consumer was first.

@@ -5,16 +5,10 @@ use super::{ConsumerGroup, consumers, shared};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::cursor::{Adoption, Taken};
 use crate::ring::gate::{self, PIN, position};
-#[cfg(not(loom))]
-use crate::ring::geometry::Geometry;
 use crate::ring::geometry::clamp;
 use crate::ring::membership::OnConsumerDeath;
-#[cfg(not(loom))]
-use crate::ring::slot::Kind;
 use crate::ring::slot::{self, SlotState, StampedPosition};
 use crate::segment::entry::EntryId;
-#[cfg(not(loom))]
-use crate::segment::layout::FARTHEST;
 use crate::segment::layout::{NOWHERE, SubscriberEntry};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
@@ -131,27 +125,6 @@ pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> 
     // Pairs with the acquires of the consumer that takes the packet, and of `gate::scan`.
     shared.store(at, Ordering::Release);
     true
-}
-
-/// Moves the shared cursor over the void packets at it. A pinned cursor stays. Ends within a lap,
-/// because each slot is stamped for one lap.
-#[cfg(not(loom))]
-pub(crate) fn skip_voids(memory: &RingMemory, geometry: &Geometry) {
-    // As in `ConsumerGroup::next` and `ConsumerGroup::skip`.
-    let mut at = shared(memory).load(Ordering::Acquire);
-    while at <= FARTHEST {
-        let found = slot::inspect(memory, geometry, StampedPosition::at(memory, at));
-        let SlotState::Packet(descriptor) = found else { return };
-        if descriptor.kind() != Kind::Void {
-            return;
-        }
-        let end = at + descriptor.span();
-        let moved = shared(memory).compare_exchange(at, end, Ordering::AcqRel, Ordering::Relaxed);
-        if moved.is_err() {
-            return;
-        }
-        at = end;
-    }
 }
 
 /// Returns true if the entry's consumer, dead or alive, has a packet in flight.
